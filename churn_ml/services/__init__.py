@@ -1,0 +1,1 @@
+"""Processes that this project starts and stops, and the only in-process dbt call."""

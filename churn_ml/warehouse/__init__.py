@@ -1,0 +1,1 @@
+"""The only room that speaks to Postgres: endpoint, roles, migrations, COPY streams."""

@@ -1,0 +1,100 @@
+"""Connections and connection URLs, one per role."""
+
+import hashlib
+import hmac
+from enum import StrEnum
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+from churn_ml.errors import SettingsError, WarehouseError
+from churn_ml.settings import Settings
+from churn_ml.warehouse.state import read_state, secret
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+class Role(StrEnum):
+    """The warehouse roles; each task connects as the one that may do its work and no more."""
+
+    OWNER = "churn_owner"
+    LOADER = "churn_loader"
+    TRANSFORMER = "churn_transformer"
+    AUDITOR = "churn_auditor"
+    TRAINER = "churn_trainer"
+    SCORER = "churn_scorer"
+    PUBLISHER = "churn_publisher"
+    READER = "bi_reader"
+    AIRFLOW = "churn_airflow"
+
+
+def admin_url(settings: Settings) -> URL:
+    """Return the URL of the server's administrative user, embedded or outside."""
+    if settings.warehouse_url is not None:
+        return make_url(settings.warehouse_url.get_secret_value()).set(drivername="postgresql")
+    port = read_state(settings).get("postgres_port")
+    if port is None:
+        raise SettingsError(
+            f"Expected a running warehouse, found none remembered in {settings.home}. "
+            "Run `churn-ml up`, or set CHURN_WAREHOUSE_URL to an existing Postgres."
+        )
+    return URL.create(
+        "postgresql", "churn_admin", secret(settings, "postgres_admin"), "127.0.0.1", port, "postgres"
+    )
+
+
+def role_password(settings: Settings, role: Role) -> str:
+    """Return the password of `role`: HMAC-SHA256 of its name under the role secret."""
+    key = settings.role_secret.get_secret_value() if settings.role_secret else secret(settings, "role_secret")
+    return hmac.new(key.encode(), role.value.encode(), hashlib.sha256).hexdigest()
+
+
+def warehouse_url(settings: Settings, role: Role, *, database: str | None = None) -> URL:
+    """Return the URL of `role` on this dataset's warehouse, or on `database`."""
+    if database is None:
+        database = settings.airflow_database if role is Role.AIRFLOW else settings.warehouse_database
+    return admin_url(settings).set(
+        username=role.value, password=role_password(settings, role), database=database
+    )
+
+
+def connect(
+    settings: Settings, role: Role, *, database: str | None = None, autocommit: bool = False
+) -> Connection:
+    """Open a connection as `role`; used as a context manager it commits and closes.
+
+    Raises
+    ------
+    WarehouseError
+        If the server does not answer or refuses the role.
+    """
+    return open_url(warehouse_url(settings, role, database=database), autocommit=autocommit)
+
+
+def connect_admin(settings: Settings, *, database: str | None = None) -> Connection:
+    """Open an autocommit connection as the server's administrative user."""
+    url = admin_url(settings)
+    return open_url(url.set(database=database or url.database), autocommit=True)
+
+
+def open_url(url: URL, *, autocommit: bool = False) -> Connection:
+    """Open `url` with the session in UTC."""
+    try:
+        return psycopg.connect(
+            url.render_as_string(hide_password=False),
+            autocommit=autocommit,
+            application_name="churn-ml",
+            options="-c TimeZone=UTC -c datestyle=ISO,YMD",
+            connect_timeout=10,
+        )
+    except psycopg.OperationalError as error:
+        raise WarehouseError(
+            f"Expected Postgres to answer at {url.render_as_string()}, found: {str(error).strip()}. "
+            "Run `churn-ml status`, then `churn-ml up`."
+        ) from None
+
+
+def identifier(*parts: str) -> sql.Identifier:
+    """Quote a possibly qualified name for use in a statement."""
+    return sql.Identifier(*parts)

@@ -1,0 +1,12 @@
+"""Alembic's entry point: run the migrations on the connection that `migrate` hands over."""
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    version_table="schema_migrations",
+    version_table_schema="public",
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,85 @@
+"""A real server for the whole session, and a warehouse of its own for every test that asks."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from churn_ml.services.postgres import remove_postgres, start_postgres
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect_admin
+from churn_ml.warehouse.provision import provision
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """Settings of the developer's shell must not reach the tests."""
+    kept = {"CHURN_REAL_DATA_DIR"}
+    removed = {name: os.environ.pop(name) for name in list(os.environ)
+               if name.startswith("CHURN_") and name not in kept}  # fmt: skip
+    yield
+    os.environ.update(removed)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """An embedded server with a migrated warehouse, used only as a template."""
+    settings = Settings(
+        _env_file=None, home=tmp_path_factory.mktemp("server") / "home", database_prefix="template"
+    )
+    start_postgres(settings)
+    provision(settings)
+    yield settings
+    remove_postgres(settings)
+
+
+def clone_warehouse(template: Settings) -> Settings:
+    """Copy the warehouse of `template` under a prefix of its own."""
+    settings = template.model_copy(update={"database_prefix": f"t{uuid.uuid4().hex[:10]}"})
+    with connect_admin(template) as admin:
+        target, source = (
+            sql.Identifier(settings.warehouse_database),
+            sql.Identifier(template.warehouse_database),
+        )
+        admin.execute(sql.SQL("create database {} template {} owner churn_owner").format(target, source))
+        admin.execute(sql.SQL("revoke all on database {} from public").format(target))
+        for role in Role:
+            if role is not Role.AIRFLOW:
+                rights = "connect" if role is Role.READER else "connect, temporary"
+                admin.execute(
+                    sql.SQL("grant {} on database {} to {}").format(
+                        sql.SQL(rights), target, sql.Identifier(role)
+                    )
+                )
+    return settings
+
+
+def drop_warehouse(settings: Settings) -> None:
+    """Drop what `clone_warehouse` made."""
+    with connect_admin(settings) as admin:
+        admin.execute(
+            sql.SQL("drop database {} with (force)").format(sql.Identifier(settings.warehouse_database))
+        )
+
+
+@pytest.fixture
+def settings(server: Settings) -> Iterator[Settings]:
+    """A migrated, empty warehouse for one test."""
+    cloned = clone_warehouse(server)
+    yield cloned
+    drop_warehouse(cloned)
+
+
+@pytest.fixture(scope="session")
+def real_telco_file() -> Path:
+    """The IBM file; where CHURN_REAL_DATA_DIR is set a missing file is a failure."""
+    folder = os.environ.get("CHURN_REAL_DATA_DIR")
+    if folder is None:
+        pytest.skip("CHURN_REAL_DATA_DIR is not set: the real Telco file is not at hand")
+    path = Path(folder) / "telco_customer_churn.csv"
+    if not path.is_file():
+        pytest.fail(f"CHURN_REAL_DATA_DIR is set but {path} is not there")
+    return path
