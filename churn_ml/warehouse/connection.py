@@ -5,7 +5,6 @@ import hmac
 from enum import StrEnum
 
 import psycopg
-from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
 from churn_ml.errors import SettingsError, WarehouseError
@@ -93,8 +92,3 @@ def open_url(url: URL, *, autocommit: bool = False) -> Connection:
             f"Expected Postgres to answer at {url.render_as_string()}, found: {str(error).strip()}. "
             "Run `churn-ml status`, then `churn-ml up`."
         ) from None
-
-
-def identifier(*parts: str) -> sql.Identifier:
-    """Quote a possibly qualified name for use in a statement."""
-    return sql.Identifier(*parts)
