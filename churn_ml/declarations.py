@@ -72,7 +72,8 @@ def load_dataset(settings: Settings) -> Dataset:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yml"))) or "none"
         raise DeclarationError(
-            f"Expected a declaration at {path}, found none. Declared datasets: {known}. Set CHURN_DATASET to one."
+            f"Expected a declaration at {path}, found none. Declared datasets: {known}. "
+            "Set CHURN_DATASET to one."
         )
     return parse_dataset(path)
 
@@ -89,7 +90,8 @@ def parse_dataset(path: Path) -> Dataset:
         raise DeclarationError(f"{path} does not follow the schema of a dataset:\n{problems}") from None
     if dataset.dataset != path.stem:
         raise DeclarationError(
-            f"Expected dataset: {path.stem!r} in {path}, found {dataset.dataset!r}. Rename the file or the dataset."
+            f"Expected dataset: {path.stem!r} in {path}, found {dataset.dataset!r}. "
+            "Rename the file or the dataset."
         )
     return dataset
 

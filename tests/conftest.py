@@ -1,8 +1,10 @@
 """A real server for the whole session, and a warehouse of its own for every test that asks."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,80 @@ def real_telco_file() -> Path:
     if not path.is_file():
         pytest.fail(f"CHURN_REAL_DATA_DIR is set but {path} is not there")
     return path
+
+
+FIRST_DAY, SECOND_DAY = date(2026, 9, 30), date(2026, 10, 31)
+
+
+@pytest.fixture(scope="session")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[date, Path]:
+    """Two simulated deliveries, a month apart, of the same growing business."""
+    from churn_ml.simulation.telco_shape import write_snapshot
+
+    folder = tmp_path_factory.mktemp("snapshots")
+    paths = {day: folder / f"{day}.csv" for day in (FIRST_DAY, SECOND_DAY)}
+    for day, path in paths.items():
+        write_snapshot(path, customers=2500, as_of_date=day, seed=11)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def trained_template(
+    server: Settings, snapshots: dict[date, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """A warehouse with the first snapshot landed and a champion trained on it."""
+    from nightly import cut_off_of, first_load, train_and_promote
+
+    template = clone_warehouse(server)
+    first_load(template, snapshots[FIRST_DAY], FIRST_DAY)
+    train_and_promote(template, cut_off_of(FIRST_DAY))
+    yield template
+    drop_warehouse(template)
+
+
+@pytest.fixture(scope="session")
+def published_template(
+    trained_template: Settings, snapshots: dict[date, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """The trained warehouse after the night of the second snapshot."""
+    from nightly import cut_off_of, night
+
+    template = with_inbox(clone_warehouse(trained_template), snapshots, tmp_path_factory.mktemp("inbox"))
+    night(template, cut_off_of(SECOND_DAY))
+    yield template
+    drop_warehouse(template)
+
+
+def with_inbox(settings: Settings, snapshots: dict[date, Path], inbox: Path) -> Settings:
+    """Give `settings` an inbox of its own that holds the second snapshot."""
+    changed = settings.model_copy(update={"inbox_dir": inbox})
+    folder = changed.inbox / SECOND_DAY.isoformat()
+    folder.mkdir(parents=True)
+    shutil.copy(snapshots[SECOND_DAY], folder)
+    return changed
+
+
+@pytest.fixture
+def landed(server: Settings, snapshots: dict[date, Path], tmp_path: Path) -> Iterator[Settings]:
+    """A warehouse without a model, and a delivery in its inbox."""
+    cloned = with_inbox(clone_warehouse(server), snapshots, tmp_path)
+    yield cloned
+    drop_warehouse(cloned)
+
+
+@pytest.fixture
+def trained(trained_template: Settings, snapshots: dict[date, Path], tmp_path: Path) -> Iterator[Settings]:
+    """A warehouse with a champion, and the second snapshot in its inbox."""
+    cloned = with_inbox(clone_warehouse(trained_template), snapshots, tmp_path)
+    yield cloned
+    drop_warehouse(cloned)
+
+
+@pytest.fixture
+def published(
+    published_template: Settings, snapshots: dict[date, Path], tmp_path: Path
+) -> Iterator[Settings]:
+    """A warehouse with one published night."""
+    cloned = with_inbox(clone_warehouse(published_template), snapshots, tmp_path)
+    yield cloned
+    drop_warehouse(cloned)

@@ -222,7 +222,7 @@ def _wheel_version() -> str:
 def _initialise(settings: Settings, installation: Installation) -> None:
     password_file = installation.data.parent / "initial-password"
     descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
         file.write(secret(settings, "postgres_admin"))
     if installation.user:
         shutil.chown(password_file, installation.user, installation.user)
@@ -237,7 +237,7 @@ def _initialise(settings: Settings, installation: Installation) -> None:
     if result.returncode != 0:
         shutil.rmtree(installation.data, ignore_errors=True)
         raise ServiceError(f"Expected initdb to succeed, found: {result.stderr.strip()}")
-    with open(installation.data / "postgresql.conf", "a", encoding="utf-8") as file:
+    with (installation.data / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write("\ninclude 'churn.conf'\n")
     log.info("initialised a Postgres data folder at %s", installation.data)
 

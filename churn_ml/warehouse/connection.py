@@ -3,15 +3,29 @@
 import hashlib
 import hmac
 from enum import StrEnum
+from typing import Any
 
 import psycopg
+from psycopg.errors import RaiseException
 from sqlalchemy.engine import URL, make_url
 
 from churn_ml.errors import SettingsError, WarehouseError
 from churn_ml.settings import Settings
 from churn_ml.warehouse.state import read_state, secret
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+__all__ = [
+    "Connection",
+    "RaiseException",
+    "Role",
+    "admin_url",
+    "connect",
+    "connect_admin",
+    "open_url",
+    "role_password",
+    "warehouse_url",
+]
 
 
 class Role(StrEnum):

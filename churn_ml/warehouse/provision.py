@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import create_engine
 
@@ -56,9 +57,7 @@ def provision(settings: Settings) -> None:
 
 def migrate(settings: Settings, database: str) -> None:
     """Upgrade `database` to the newest migration, as ``churn_owner``."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
+    config = _alembic()
     url = warehouse_url(settings, Role.OWNER, database=database).set(drivername="postgresql+psycopg")
     engine = create_engine(url)
     try:
@@ -67,6 +66,19 @@ def migrate(settings: Settings, database: str) -> None:
             command.upgrade(config, "head")
     finally:
         engine.dispose()
+
+
+def newest_migration() -> str | None:
+    """Return the revision that `migrate` upgrades to."""
+    head: str | None = ScriptDirectory.from_config(_alembic()).get_current_head()
+    return head
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    return config
 
 
 def _require_server(admin: Connection) -> None:
@@ -82,7 +94,8 @@ def _require_server(admin: Connection) -> None:
     if row is None or not row[0]:
         raise WarehouseError(
             f"Expected a user that may create roles and databases, found {admin.info.user!r} without. "
-            "Run `alter role ... createrole createdb` as an administrator, or use another user in CHURN_WAREHOUSE_URL."
+            "Run `alter role ... createrole createdb` as an administrator, or set another user "
+            "in CHURN_WAREHOUSE_URL."
         )
 
 

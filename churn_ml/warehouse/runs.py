@@ -62,7 +62,7 @@ def read_run(settings: Settings, run_id: str) -> Run:
         ).fetchone()
     if row is None:
         raise WarehouseError(f"Expected run {run_id!r} in ops.pipeline_runs, found no such row.")
-    return Run(*row)  # type: ignore[arg-type]
+    return Run(*row)
 
 
 def close_run(settings: Settings, run_id: str, status: str, failure: str | None = None) -> None:

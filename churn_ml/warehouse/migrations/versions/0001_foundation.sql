@@ -230,6 +230,17 @@ create table ops.publications (
 comment on table ops.publications is 'Every change of ops.published_runs, never edited.';
 create index on ops.publications (run_id);
 
+create table ops.publication_fingerprints (
+    run_id text not null references ops.pipeline_runs,
+    mart text not null,
+    row_count bigint not null,
+    rows_md5 text not null,
+    recorded_at timestamptz not null default clock_timestamp(),
+    primary key (run_id, mart)
+);
+comment on table ops.publication_fingerprints
+is 'What bi_reader saw of a run when it was published, less the declared run-time columns.';
+
 create function ops.published_run_ids()
 returns text [] language sql stable security definer set search_path = ''
 return (select coalesce(array_agg(run_id), '{}') from ops.published_runs);
@@ -402,6 +413,7 @@ grant select on ops.quarantine to churn_auditor;
 grant select, insert on ops.dbt_results to churn_transformer;
 grant select, insert on ops.validation_results to churn_auditor;
 grant select on ops.validation_results, ops.dbt_results to churn_publisher;
+grant select, insert on ops.publication_fingerprints to churn_publisher;
 grant select, insert on scores.customer_scores to churn_scorer;
 grant select on scores.customer_scores to churn_transformer, churn_auditor;
 grant select, insert on ml.model_versions, ml.training_customers, ml.gate_results to churn_trainer;

@@ -1,0 +1,1 @@
+"""Making an audited night visible to BI, and taking it back."""

@@ -1,0 +1,74 @@
+"""What ``bi_reader`` sees of one run, as one hash per mart: two runs of a night must agree."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Connection, Role, connect
+from churn_ml.warehouse.runs import read_run
+from churn_ml.warehouse.sql import SQL, Identifier
+
+RUN_TIME_COLUMNS = frozenset({"run_id", "scored_at", "scored_date", "built_at", "published_at"})
+"""The declared columns in which two runs of one night may differ."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Row count and hash of one mart's rows, in any order, less the run-time columns."""
+
+    mart: str
+    row_count: int
+    rows_md5: str
+
+
+def take_fingerprints(settings: Settings, run_id: str) -> tuple[Fingerprint, ...]:
+    """Read the published marts of `run_id` as ``bi_reader`` and record one hash each."""
+    run = read_run(settings, run_id)
+    with connect(settings, Role.READER) as reader:
+        taken = tuple(_fingerprint(reader, mart, run.as_of_date) for mart in _marts_with_run_id(reader))
+    with connect(settings, Role.PUBLISHER) as publisher, publisher.cursor() as cursor:
+        cursor.executemany(
+            "insert into ops.publication_fingerprints (run_id, mart, row_count, rows_md5)"
+            " values (%s, %s, %s, %s) on conflict do nothing",
+            [(run_id, item.mart, item.row_count, item.rows_md5) for item in taken],
+        )
+    return taken
+
+
+def read_fingerprints(settings: Settings, run_id: str) -> tuple[Fingerprint, ...]:
+    """Return the hashes recorded when `run_id` was published."""
+    with connect(settings, Role.PUBLISHER) as publisher:
+        rows = publisher.execute(
+            "select mart, row_count, rows_md5 from ops.publication_fingerprints"
+            " where run_id = %s order by mart",
+            [run_id],
+        ).fetchall()
+    return tuple(Fingerprint(str(mart), int(str(count)), str(md5)) for mart, count, md5 in rows)
+
+
+def _marts_with_run_id(reader: Connection) -> list[str]:
+    rows = reader.execute(
+        "select columns.table_name from information_schema.columns as columns"
+        " join information_schema.tables as tables using (table_schema, table_name)"
+        " where table_schema = 'marts' and column_name = 'run_id' and table_type = 'BASE TABLE'"
+        " order by 1"
+    ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
+def _fingerprint(reader: Connection, mart: str, as_of_date: date) -> Fingerprint:
+    rows = reader.execute(
+        "select column_name from information_schema.columns"
+        " where table_schema = 'marts' and table_name = %s order by column_name",
+        [mart],
+    ).fetchall()
+    columns = [Identifier(str(name)) for (name,) in rows if name not in RUN_TIME_COLUMNS]
+    row = reader.execute(
+        SQL(
+            "select count(*), md5(coalesce(string_agg(row_md5, '' order by row_md5), '')) from"
+            " (select md5(row({columns})::text) as row_md5 from {mart} where as_of_date = %s) as hashed"
+        ).format(columns=SQL(", ").join(columns), mart=Identifier("marts", mart)),
+        [as_of_date],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always gives a row
+    return Fingerprint(mart, int(str(row[0])), str(row[1]))

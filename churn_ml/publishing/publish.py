@@ -1,0 +1,99 @@
+"""Publish, un-publish and discard a run: one row of ``ops.published_runs`` decides what BI sees."""
+
+import logging
+from dataclasses import dataclass
+from datetime import date
+from typing import LiteralString
+
+from churn_ml.errors import PublishingError
+from churn_ml.publishing.fingerprints import Fingerprint, read_fingerprints, take_fingerprints
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Connection, RaiseException, Role, connect
+from churn_ml.warehouse.runs import close_run, read_run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a publication made visible.
+
+    `differing_marts` names the marts whose rows differ from those of the superseded run; it is
+    None where no run was superseded.
+    """
+
+    run_id: str
+    as_of_date: date
+    superseded_run_id: str | None
+    fingerprints: tuple[Fingerprint, ...]
+    differing_marts: tuple[str, ...] | None
+
+
+def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
+    """Show `run_id` to BI in the place of the run its as-of date may have had.
+
+    Raises
+    ------
+    PublishingError
+        If the run is not a whole, audited night; nothing changes then.
+    """
+    run = read_run(settings, run_id)
+    with connect(settings, Role.PUBLISHER) as publisher:
+        former = publisher.execute(
+            "select run_id from ops.published_runs where as_of_date = %s and run_id <> %s",
+            [run.as_of_date, run_id],
+        ).fetchone()
+        _call(publisher, "select ops.publish_run(%s, %s)", [run_id, reason])
+    fingerprints = take_fingerprints(settings, run_id)
+    close_run(settings, run_id, "succeeded")
+    superseded = str(former[0]) if former else None
+    differing = _compare(settings, superseded, fingerprints) if superseded else None
+    log.info(
+        "published run %s for %s: %d rows in %d marts, supersedes %s, differing marts: %s",
+        run_id, run.as_of_date, sum(item.row_count for item in fingerprints), len(fingerprints),
+        superseded or "none", ", ".join(differing) if differing else "none",
+    )  # fmt: skip
+    return Publication(run_id, run.as_of_date, superseded, fingerprints, differing)
+
+
+def unpublish_run(settings: Settings, run_id: str, reason: str) -> None:
+    """Hide `run_id` from BI again; its rows stay.
+
+    Raises
+    ------
+    PublishingError
+        If the run is not published.
+    """
+    with connect(settings, Role.PUBLISHER) as publisher:
+        _call(publisher, "select ops.unpublish_run(%s, %s)", [run_id, reason])
+    log.info("un-published run %s", run_id)
+
+
+def discard_run(settings: Settings, run_id: str) -> int:
+    """Delete the scores and mart rows of a run that was never published; return how many.
+
+    Raises
+    ------
+    PublishingError
+        If the run was published once.
+    """
+    read_run(settings, run_id)
+    with connect(settings, Role.PUBLISHER) as publisher:
+        deleted = _call(publisher, "select ops.discard_run(%s)", [run_id])
+    close_run(settings, run_id, "discarded")
+    log.info("discarded run %s: %d rows", run_id, deleted)
+    return int(str(deleted))
+
+
+def _call(publisher: Connection, statement: LiteralString, parameters: list[object]) -> object:
+    try:
+        row = publisher.execute(statement, parameters).fetchone()
+    except RaiseException as error:
+        raise PublishingError(f"Postgres refused: {error.diag.message_primary}.") from None
+    return row[0] if row else None
+
+
+def _compare(settings: Settings, former: str, new: tuple[Fingerprint, ...]) -> tuple[str, ...]:
+    before = {item.mart: item.rows_md5 for item in read_fingerprints(settings, former)}
+    after = {item.mart: item.rows_md5 for item in new}
+    return tuple(sorted(mart for mart in before | after if before.get(mart) != after.get(mart)))

@@ -1,0 +1,99 @@
+"""What is wrong with an instance, and the next command to type."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from churn_ml.declarations import load_dataset
+from churn_ml.errors import ChurnError
+from churn_ml.services.instance import instance_status
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.provision import newest_migration
+
+_LEAST_FREE_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of the instance, what was observed and, where it is wrong, what to do next."""
+
+    part: str
+    is_healthy: bool
+    observation: str
+    next_step: str | None = None
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Examine the declaration, the disk, the processes, the warehouse and the latest nights."""
+    findings: list[Finding] = []
+    for part, examination in _EXAMINATIONS.items():
+        try:
+            findings.extend(examination(settings))
+        except ChurnError as error:
+            findings.append(Finding(part, is_healthy=False, observation=str(error), next_step="churn-ml up"))
+    return findings
+
+
+def _examine_declaration(settings: Settings) -> Iterator[Finding]:
+    dataset = load_dataset(settings)
+    entities = ", ".join(dataset.entities)
+    yield Finding("dataset", is_healthy=True, observation=f"{dataset.dataset}: {dataset.title} ({entities})")
+
+
+def _examine_disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.home if settings.home.exists() else settings.home.parent
+    free = shutil.disk_usage(folder).free
+    is_healthy = free >= _LEAST_FREE_BYTES
+    step = None if is_healthy else f"free space on the disk of {folder}, or set CHURN_HOME to another"
+    yield Finding("disk", is_healthy, f"{free / 1024**3:.1f} GiB free at {folder}", step)
+
+
+def _examine_processes(settings: Settings) -> Iterator[Finding]:
+    statuses = instance_status(settings)
+    for status in statuses:
+        where = f" at {status.address}" if status.address else ""
+        observation = f"runs as process {status.pid}{where}" if status.is_running else "is not running"
+        step = None if status.is_running else f"churn-ml up (its log: {status.log or 'none yet'})"
+        yield Finding(status.service, status.is_running, observation, step)
+    if not any(status.service.startswith("airflow") for status in statuses):
+        yield Finding("airflow", is_healthy=False, observation="was never started", next_step="churn-ml up")
+
+
+def _examine_warehouse(settings: Settings) -> Iterator[Finding]:
+    with connect(settings, Role.OWNER) as owner:
+        row = owner.execute("select version_num from public.schema_migrations").fetchone()
+    found, expected = (row[0] if row else None), newest_migration()
+    step = None if found == expected else "churn-ml warehouse migrate"
+    yield Finding("schema", found == expected, f"migration {found}, newest {expected}", step)
+
+
+def _examine_nights(settings: Settings) -> Iterator[Finding]:
+    with connect(settings, Role.PUBLISHER) as publisher:
+        champion = publisher.execute(
+            "select model_version, valid_from from ml.model_deployments where alias = 'champion'"
+            " order by valid_from desc limit 1"
+        ).fetchone()
+        failed = publisher.execute(
+            "select run_id, failure from ops.pipeline_runs where status = 'failed'"
+            " and started_at > (select coalesce(max(published_at), '-infinity') from ops.published_runs)"
+            " order by started_at desc limit 1"
+        ).fetchone()
+        published = publisher.execute("select max(as_of_date) from ops.published_runs").fetchone()
+    if champion is None:
+        yield Finding("champion", False, "none is deployed", "churn-ml train, then churn-ml model promote")
+    else:
+        yield Finding("champion", True, f"{champion[0]} for cut-offs from {champion[1]}")
+    last = published[0] if published else None
+    yield Finding("published", True, f"last as-of date {last}" if last else "no night yet")
+    if failed is not None:
+        yield Finding("last run", False, f"{failed[0]} failed: {failed[1]}", f"churn-ml run show {failed[0]}")
+
+
+_EXAMINATIONS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+    "dataset": _examine_declaration,
+    "disk": _examine_disk,
+    "processes": _examine_processes,
+    "warehouse": _examine_warehouse,
+    "nights": _examine_nights,
+}

@@ -1,0 +1,91 @@
+"""One DAG run on the live Airflow, from its trigger to its end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from churn_ml.errors import ServiceError
+from churn_ml.services.airflow import AirflowClient, airflow_endpoint
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+
+NIGHT_DAG = "churn_nightly"
+TRAINING_DAG = "churn_training"
+_NIGHT_STARTS = time(2, tzinfo=UTC)
+_LONGEST_SECONDS = 6 * 3600
+
+
+@dataclass(frozen=True)
+class TaskTiming:
+    """One task of a DAG run: how it ended and how long it took."""
+
+    task: str
+    state: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A DAG run that succeeded, with the run that its first task minted."""
+
+    dag_id: str
+    dag_run_id: str
+    run_id: str
+    url: str
+    tasks: tuple[TaskTiming, ...]
+
+
+def night_cut_off(as_of_date: date) -> datetime:
+    """Return the cut-off of the night that describes `as_of_date`: 02:00 UTC of the next day."""
+    return datetime.combine(as_of_date + timedelta(days=1), _NIGHT_STARTS)
+
+
+def run_dag(
+    settings: Settings,
+    dag_id: str,
+    cut_off: datetime,
+    *,
+    params: dict[str, object] | None = None,
+    on_change: Callable[[TaskTiming], None] = lambda _: None,
+) -> DagRun:
+    """Trigger `dag_id` for the data interval that ends at `cut_off` and wait for its end.
+
+    Raises
+    ------
+    ServiceError
+        If the DAG run failed; the message names the tasks and where their logs are.
+    """
+    client = AirflowClient.connect(settings)
+    client.unpause(dag_id)
+    dag_run_id = client.trigger(dag_id, data_interval_end=cut_off, conf=params)
+    url = f"{airflow_endpoint(settings).url}/dags/{dag_id}/runs/{dag_run_id}"
+    state = client.wait_for_run(
+        dag_id, dag_run_id, seconds=_LONGEST_SECONDS, on_change=lambda task: on_change(_timing(task))
+    )
+    tasks = tuple(_timing(task) for task in client.task_instances(dag_id, dag_run_id))
+    run_id, failure = _minted_run(settings, dag_id, dag_run_id)
+    if state != "success":
+        failed = ", ".join(task.task for task in tasks if task.state == "failed")
+        raise ServiceError(
+            f"Expected {dag_id} to succeed for the cut-off {cut_off.isoformat()}, found failed: {failed} "
+            f"({failure or 'no message recorded'}). The logs are at {url}; then run "
+            f"`churn-ml run show {run_id}`. The last good night stays published."
+        )
+    return DagRun(dag_id, dag_run_id, run_id, url, tasks)
+
+
+def _timing(task: dict[str, Any]) -> TaskTiming:
+    return TaskTiming(str(task["task_id"]), task["state"], task["duration"])
+
+
+def _minted_run(settings: Settings, dag_id: str, dag_run_id: str) -> tuple[str, str | None]:
+    with connect(settings, Role.PUBLISHER) as publisher:
+        row = publisher.execute(
+            "select run_id, failure from ops.pipeline_runs where dag_id = %s and dag_run_id = %s"
+            " order by started_at desc limit 1",
+            [dag_id, dag_run_id],
+        ).fetchone()
+    if row is None:
+        return "(none was minted)", None
+    return str(row[0]), None if row[1] is None else str(row[1])

@@ -1,0 +1,219 @@
+"""Whole nights through every room, on a simulated delivery."""
+
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+from nightly import (
+    build_until_features,
+    build_until_marts,
+    cut_off_of,
+    first_load,
+    night,
+    read,
+    train_and_promote,
+)
+
+from churn_ml.errors import GateBlocked, NoChampion, PublishingError
+from churn_ml.landing.delivery import land_inbox
+from churn_ml.landing.snapshots import settle_night
+from churn_ml.publishing.fingerprints import RUN_TIME_COLUMNS
+from churn_ml.publishing.publish import discard_run, publish_run, unpublish_run
+from churn_ml.quality.gates import run_gate
+from churn_ml.scoring.night import score_night
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.runs import open_run, read_run
+
+pytestmark = pytest.mark.xdist_group("whole_night")
+
+FIRST_DAY, SECOND_DAY = date(2026, 9, 30), date(2026, 10, 31)
+
+
+def test_bi_sees_the_night_only_once_it_is_published(trained: Settings) -> None:
+    run_id = build_until_marts(trained, cut_off_of(SECOND_DAY))
+    assert read(trained, "select count(*) from marts.customer_churn_current") == [(0,)]
+    run_gate(trained, run_id, "marts")
+    publish_run(trained, run_id, "test")
+    assert read(trained, "select distinct run_id from marts.customer_churn_current") == [(run_id,)]
+
+
+def test_every_eligible_customer_is_scored_exactly_once(published: Settings) -> None:
+    [(eligible, scored, doubled)] = read(
+        published,
+        "select count(*) filter (where is_eligible), count(churn_probability),"
+        " count(*) - count(distinct customer_id) from marts.fct_churn_score",
+    )
+    assert eligible == scored > 1000
+    assert doubled == 0
+
+
+def test_everyone_else_has_a_reason(published: Settings) -> None:
+    [(silent,)] = read(
+        published,
+        "select count(*) from marts.fct_churn_score"
+        " where (churn_probability is null) <> (exclusion_reason is not null)",
+    )
+    assert silent == 0
+
+
+def test_expected_revenue_loss_is_the_same_in_every_mart(published: Settings) -> None:
+    sums = [
+        read(published, f"select sum(expected_revenue_loss_amount) from marts.{mart}")
+        for mart in ("fct_churn_score", "customer_churn_current", "revenue_at_risk_daily")
+    ]
+    assert sums[0] == sums[1] == sums[2]
+    assert sums[0][0][0] > 0
+
+
+def test_rerun_supersedes_and_shows_bi_the_same_rows(published: Settings) -> None:
+    former = read(published, "select distinct run_id from marts.fct_churn_score")
+    again = night(published, cut_off_of(SECOND_DAY))
+    assert [(again.superseded_run_id,)] == former
+    assert again.differing_marts == ()
+    assert read(published, "select distinct run_id from marts.fct_churn_score") == [(again.run_id,)]
+
+
+def test_fingerprint_notices_a_changed_row(published: Settings) -> None:
+    with connect(published, Role.TRANSFORMER) as transformer:
+        transformer.execute(
+            "update marts.fct_churn_score set segment = 'other'"
+            " where customer_id = (select min(customer_id) from marts.fct_churn_score)"
+        )
+        [(run_id,)] = transformer.execute("select distinct run_id from marts.fct_churn_score").fetchall()
+    from churn_ml.publishing.fingerprints import read_fingerprints, take_fingerprints
+
+    before = {item.mart: item.rows_md5 for item in read_fingerprints(published, str(run_id))}
+    after = {item.mart: item.rows_md5 for item in take_fingerprints(published, str(run_id))}
+    assert [mart for mart in before if before[mart] != after[mart]] == ["fct_churn_score"]
+
+
+def test_run_time_columns_are_the_declared_ones(published: Settings) -> None:
+    found = read(
+        published,
+        "select distinct column_name from information_schema.columns"
+        " where table_schema = 'marts' and (column_name like '%scored%at' or column_name = 'built_at')",
+    )
+    assert {str(name) for (name,) in found} <= RUN_TIME_COLUMNS
+
+
+def test_failed_marts_gate_leaves_the_last_good_night(published: Settings) -> None:
+    before = read(published, "select distinct run_id from marts.fct_churn_score")
+    run_id = build_until_marts(published, cut_off_of(SECOND_DAY))
+    with connect(published, Role.TRANSFORMER) as transformer:
+        transformer.execute(
+            "update marts.fct_churn_score set expected_revenue_loss_amount = value_at_risk_amount + 1"
+            " where run_id = %s and churn_probability is not null",
+            [run_id],
+        )
+    with pytest.raises(GateBlocked, match="ops.validation_results"):
+        run_gate(published, run_id, "marts")
+    with pytest.raises(PublishingError, match="failed blocking checks"):
+        publish_run(published, run_id, "in spite of the gate")
+    assert read(published, "select distinct run_id from marts.fct_churn_score") == before
+
+
+def test_run_without_an_audit_is_not_published(trained: Settings) -> None:
+    run_id = build_until_marts(trained, cut_off_of(SECOND_DAY))
+    with pytest.raises(PublishingError, match="audit"):
+        publish_run(trained, run_id, "too early")
+
+
+def test_unpublish_takes_one_row_and_hides_every_mart(published: Settings) -> None:
+    [(run_id,)] = read(published, "select distinct run_id from marts.fct_churn_score")
+    unpublish_run(published, str(run_id), "a wrong delivery")
+    for mart in ("fct_churn_score", "customer_churn_current", "revenue_at_risk_daily", "dim_scoring_run"):
+        assert read(published, f"select count(*) from marts.{mart}") == [(0,)]
+    with pytest.raises(PublishingError, match="not published"):
+        unpublish_run(published, str(run_id), "twice")
+
+
+def test_published_run_is_never_discarded(published: Settings) -> None:
+    [(run_id,)] = read(published, "select distinct run_id from marts.fct_churn_score")
+    unpublish_run(published, str(run_id), "a wrong delivery")
+    with pytest.raises(PublishingError, match="never discarded"):
+        discard_run(published, str(run_id))
+
+
+def test_discard_removes_every_row_of_an_unpublished_run(trained: Settings) -> None:
+    run_id = build_until_marts(trained, cut_off_of(SECOND_DAY))
+    assert discard_run(trained, run_id) > 0
+    assert read(trained, "select count(*) from scores.customer_scores", Role.AUDITOR) == [(0,)]
+    assert read(trained, "select count(*) from marts.fct_churn_score", Role.AUDITOR) == [(0,)]
+    assert read_run(trained, run_id).status == "discarded"
+
+
+def test_later_night_of_the_same_snapshot_changes_nothing(published: Settings) -> None:
+    run = open_run(published, "night", cut_off_of(date(2026, 11, 1)))
+    land_inbox(published, run.run_id)
+    assert settle_night(published, run.run_id) is False
+    assert read_run(published, run.run_id).status == "unchanged"
+
+
+def test_no_champion_at_the_cut_off_names_the_command(landed: Settings) -> None:
+    run_id = build_until_features(landed, cut_off_of(SECOND_DAY))
+    with pytest.raises(NoChampion, match="churn-ml model promote"):
+        score_night(landed, run_id)
+
+
+def test_batch_known_after_the_cut_off_is_not_read(published: Settings, snapshots: dict[date, Path]) -> None:
+    corrected = snapshots[SECOND_DAY].read_text().replace("Month-to-month", "Two year")
+    folder = published.inbox / SECOND_DAY.isoformat()
+    (folder / "corrected.csv").write_text(corrected)
+    late = open_run(published, "night", cut_off_of(date(2026, 11, 2)))
+    land_inbox(published, late.run_id)
+    again = night(published, cut_off_of(SECOND_DAY))
+    assert again.differing_marts == ()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into marts.revenue_at_risk_daily default values",
+        "delete from marts.customer_churn_current",
+        "create table marts.mine (id integer)",
+        "create temporary table mine (id integer)",
+        "select * from features.customer_features",
+        "select * from ops.published_runs",
+        "select ops.publish_run('a', 'b')",
+    ],
+)
+def test_bi_reader_can_do_nothing_but_read_marts(published: Settings, statement: str) -> None:
+    with connect(published, Role.READER) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute("set transaction read write")
+        reader.execute(statement)
+
+
+def test_training_customers_are_scored_out_of_fold(published: Settings) -> None:
+    [(in_training, out_of_fold)] = read(
+        published,
+        "select count(*) filter (where t.customer_id is not null), count(*) filter (where s.is_out_of_fold)"
+        " from scores.customer_scores as s left join ml.training_customers as t"
+        " using (model_version, customer_id)",
+        Role.SCORER,
+    )
+    assert in_training == out_of_fold > 0
+
+
+def test_second_snapshot_holds_customers_that_the_model_never_met(published: Settings) -> None:
+    [(strangers,)] = read(
+        published, "select count(*) from scores.customer_scores where not is_out_of_fold", Role.SCORER
+    )
+    assert int(str(strangers)) > 0
+
+
+@pytest.mark.slow
+def test_real_telco_night(settings: Settings, real_telco_file: Path) -> None:
+    day = date(2026, 10, 31)
+    first_load(settings, real_telco_file, day)
+    trained = train_and_promote(settings, cut_off_of(day).replace(hour=1))
+    night(settings, cut_off_of(day))
+    [(known, active, scored)] = read(
+        settings,
+        "select count(*), count(*) filter (where is_active), count(churn_probability)"
+        " from marts.fct_churn_score",
+    )
+    assert (known, active, scored) == (7043, 5174, 5174)
+    assert 0.840 <= trained.metrics["roc_auc"] <= 0.860
+    assert 0.405 <= trained.metrics["log_loss"] <= 0.420
