@@ -1,0 +1,1 @@
+"""Files become rows of ``raw``, exactly as delivered, or quarantined records; never neither."""
