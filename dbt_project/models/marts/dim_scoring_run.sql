@@ -1,0 +1,65 @@
+{{ config(incremental_strategy='merge', unique_key='run_id') }}
+
+with
+
+runs as (
+
+    select
+        run_id,
+        run_kind,
+        as_of_date,
+        known_as_of,
+        model_version,
+        scored_count
+    from {{ ref('int_runs_scored') }}
+    where
+        run_id = {{ run_id() }}
+        and as_of_date = {{ as_of_date() }}
+
+),
+
+population as (
+
+    select
+        count(*) as customer_count,
+        count(*) filter (where is_active) as active_count
+    from {{ dataset_ref('customer_population') }}
+    where {{ is_this_night() }}
+
+),
+
+parameters as (
+
+    select
+        tier_medium_from,
+        tier_high_from,
+        value_horizon_months,
+        max_age_days
+    from {{ ref('dated_decision_parameters') }}
+    where {{ is_valid_parameter() }}
+
+),
+
+final as (
+
+    select
+        runs.run_id,
+        runs.run_kind,
+        runs.as_of_date,
+        runs.known_as_of,
+        runs.model_version,
+        population.customer_count::integer as customer_count,
+        population.active_count::integer as active_count,
+        runs.scored_count::integer as scored_count,
+        parameters.tier_medium_from,
+        parameters.tier_high_from,
+        parameters.value_horizon_months,
+        parameters.max_age_days,
+        '{{ run_started_at.isoformat() }}'::timestamptz as built_at
+    from runs
+    cross join population
+    cross join parameters
+
+)
+
+select * from final

@@ -1,0 +1,45 @@
+with
+
+scores as (
+
+    select
+        run_id,
+        as_of_date,
+        known_as_of,
+        risk_tier,
+        risk_tier_sort,
+        segment,
+        currency,
+        churn_probability,
+        value_at_risk_amount,
+        expected_revenue_loss_amount
+    from {{ ref('fct_churn_score') }}
+    where
+        run_id = {{ run_id() }}
+        and churn_probability is not null
+
+),
+
+final as (
+
+    select
+        run_id,
+        as_of_date,
+        known_as_of,
+        risk_tier,
+        risk_tier_sort,
+        segment,
+        count(*)::integer as customer_count,
+        sum(value_at_risk_amount)::numeric(18, 2) as revenue_at_risk_amount,
+        sum(expected_revenue_loss_amount)::numeric(18, 2)
+            as expected_revenue_loss_amount,
+        round(avg(churn_probability::numeric), 6)::double precision
+            as mean_churn_probability,
+        currency
+    from scores
+    group by
+        run_id, as_of_date, known_as_of, risk_tier, risk_tier_sort, segment, currency
+
+)
+
+select * from final

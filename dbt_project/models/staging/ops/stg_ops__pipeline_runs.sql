@@ -1,0 +1,7 @@
+select
+    run_id,
+    run_kind,
+    dataset,
+    as_of_date,
+    known_as_of
+from {{ source('ops', 'pipeline_runs') }}
