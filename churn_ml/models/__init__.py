@@ -1,0 +1,1 @@
+"""Candidates, cross-fitted models, artifacts, and the registry with its deployments."""

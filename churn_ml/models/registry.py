@@ -1,0 +1,391 @@
+"""Registered models and their deployments: ``ml.model_versions`` and ``ml.model_deployments``.
+
+These tables are the truth about models. Registering is one transaction; promoting is an act of its
+own, recorded with who and why, and dated by a cut-off in data time.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.csv
+from sklearn.pipeline import Pipeline
+
+from churn_ml.errors import ModelError, NoChampion
+from churn_ml.features.contract import FeatureContract
+from churn_ml.models.artifacts import dump_pipelines, load_pipelines, running_versions, sha256_of
+from churn_ml.models.crossfit import CrossFittedModel
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Connection, Role, connect
+from churn_ml.warehouse.copying import copy_in
+from churn_ml.warehouse.sql import SQL
+
+log = logging.getLogger(__name__)
+
+_VERSION_COLUMNS = (
+    "model_version, run_id, dataset, label_definition, family, validation, as_of_date, known_as_of,"
+    " seed, fold_count, row_count, churned_count, metrics, recorded_at"
+)
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate of a model: what was observed and between which limits it had to be."""
+
+    gate: str
+    observed: float
+    threshold_low: float | None
+    threshold_high: float | None
+
+    @property
+    def verdict(self) -> Literal["pass", "fail"]:
+        """Whether the observed value lies within the limits, limits included."""
+        low = self.threshold_low is None or self.observed >= self.threshold_low
+        high = self.threshold_high is None or self.observed <= self.threshold_high
+        return "pass" if low and high else "fail"
+
+
+@dataclass(frozen=True)
+class NewModel:
+    """What a training hands over to be registered.
+
+    `training_customers` has the columns customer_id, fold, churned and churn_probability (out of fold).
+    """
+
+    run_id: str
+    dataset: str
+    label_definition: str
+    family: str
+    validation: Literal["cross_sectional", "out_of_time"]
+    as_of_date: date
+    known_as_of: datetime
+    seed: int
+    contract: FeatureContract
+    pipelines: Sequence[Pipeline]
+    metrics: Mapping[str, object]
+    training_customers: pa.Table
+    gates: Sequence[GateResult]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered model without its artifact."""
+
+    model_version: str
+    run_id: str
+    dataset: str
+    label_definition: str
+    family: str
+    validation: str
+    as_of_date: date
+    known_as_of: datetime
+    seed: int
+    fold_count: int
+    row_count: int
+    churned_count: int
+    metrics: dict[str, Any]
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A registered model, ready to predict."""
+
+    model_version: str
+    family: str
+    label_definition: str
+    contract: FeatureContract
+    model: CrossFittedModel
+
+    @cached_property
+    def fold_count(self) -> int:
+        """Number of fold pipelines."""
+        return len(self.model.pipelines)
+
+
+def register(settings: Settings, new: NewModel) -> str:
+    """Store a trained model, its training customers and its gates in one transaction.
+
+    Returns
+    -------
+    str
+        The model version: dataset, as-of date and eight hex digits of run and artifact.
+    """
+    artifact = dump_pipelines(new.pipelines)
+    sha256 = sha256_of(artifact)
+    digest = sha256_of(f"{new.run_id}:{sha256}".encode())[:8]
+    model_version = f"{new.dataset}-{new.as_of_date:%Y%m%d}-{digest}"
+    with connect(settings, Role.TRAINER) as trainer:
+        _insert_version(trainer, model_version, new, artifact, sha256)
+        _copy_training_customers(trainer, model_version, new.training_customers)
+        for gate in new.gates:
+            trainer.execute(
+                "insert into ml.gate_results (model_version, gate, observed, threshold_low, threshold_high,"
+                " verdict) values (%s, %s, %s, %s, %s, %s)",
+                [
+                    model_version,
+                    gate.gate,
+                    gate.observed,
+                    gate.threshold_low,
+                    gate.threshold_high,
+                    gate.verdict,
+                ],
+            )
+        trainer.execute("select ops.record_run_model(%s, %s)", [new.run_id, model_version])
+    log.info("registered %s (%s), artifact of %d bytes", model_version, new.family, len(artifact))
+    return model_version
+
+
+def load_model(settings: Settings, model_version: str) -> LoadedModel:
+    """Load the artifact of `model_version`; see `load_pipelines` for what is refused.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version, or its artifact does not hold one pipeline per fold.
+    ArtifactError
+        If the artifact may not be loaded.
+    """
+    with connect(settings, Role.SCORER) as scorer:
+        row = scorer.execute(
+            "select family, label_definition, feature_contract, artifact, artifact_sha256, library_versions,"
+            " fold_count"
+            " from ml.model_versions where model_version = %s",
+            [model_version],
+        ).fetchone()
+        if row is None:
+            raise ModelError(_no_such_version(scorer, model_version))
+    family, label, contract, artifact, sha256, versions, fold_count = row
+    model = load_pipelines(bytes(artifact), str(sha256), str(family), versions)
+    if len(model.pipelines) != fold_count:
+        raise ModelError(
+            f"Expected {fold_count} fold pipelines in {model_version}, found {len(model.pipelines)}. "
+            "Promote another version."
+        )
+    return LoadedModel(
+        model_version,
+        str(family),
+        str(label),
+        FeatureContract.from_json(contract),
+        model,
+    )
+
+
+def list_versions(settings: Settings) -> list[ModelVersion]:
+    """Return the registered models, newest first."""
+    with connect(settings, Role.TRAINER) as trainer:
+        rows = trainer.execute(
+            f"select {_VERSION_COLUMNS} from ml.model_versions order by recorded_at desc, model_version"  # noqa: S608
+        ).fetchall()
+    return [ModelVersion(*row) for row in rows]
+
+
+def version_of_run(settings: Settings, run_id: str) -> ModelVersion | None:
+    """Return the model that the training run `run_id` registered, if it did."""
+    return next((version for version in list_versions(settings) if version.run_id == run_id), None)
+
+
+def show_version(settings: Settings, model_version: str) -> dict[str, Any]:
+    """Return everything known about one model: metrics, gates, contract, libraries, deployments.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version.
+    """
+    with connect(settings, Role.TRAINER) as trainer:
+        cursor = trainer.execute(
+            f"select {_VERSION_COLUMNS}, feature_contract, library_versions, artifact_sha256,"  # noqa: S608
+            " length(artifact) as artifact_byte_count from ml.model_versions where model_version = %s",
+            [model_version],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            raise ModelError(_no_such_version(trainer, model_version))
+        details = dict(zip([column.name for column in cursor.description or []], row, strict=True))
+        details["gates"] = _read_dicts(
+            trainer,
+            "select gate, observed, threshold_low, threshold_high, verdict from ml.gate_results"
+            " where model_version = %s order by gate",
+            model_version,
+        )
+        details["deployments"] = _read_dicts(
+            trainer,
+            "select alias, valid_from, reason, recorded_by, recorded_at from ml.model_deployments"
+            " where model_version = %s order by valid_from",
+            model_version,
+        )
+    return details
+
+
+def promote(
+    settings: Settings, model_version: str, valid_from: datetime, reason: str, recorded_by: str
+) -> None:
+    """Make `model_version` the champion from the cut-off `valid_from` on.
+
+    Raises
+    ------
+    ModelError
+        If the version is unknown or failed a gate, `valid_from` has no time zone or is not after
+        every published night's cut-off, another champion begins at the same cut-off, or no
+        reason is given.
+    """
+    if valid_from.tzinfo is None:
+        raise ModelError(
+            f"Expected valid_from as a cut-off with a time zone, found {valid_from.isoformat()}. "
+            f"Write {valid_from.isoformat()}+00:00 for UTC."
+        )
+    if not reason.strip() or not recorded_by.strip():
+        raise ModelError("Expected a reason and a name for a promotion, found an empty one. State both.")
+    with connect(settings, Role.TRAINER) as trainer:
+        _check_promotable(trainer, model_version)
+        _check_not_published(trainer, valid_from)
+        inserted = trainer.execute(
+            "insert into ml.model_deployments (alias, model_version, valid_from, recorded_by, reason)"
+            " values ('champion', %s, %s, %s, %s) on conflict do nothing",
+            [model_version, valid_from, recorded_by.strip(), reason.strip()],
+        ).rowcount
+    if not inserted:
+        raise ModelError(
+            f"Expected no champion that begins at {valid_from.isoformat()}, found one: deployments are never "
+            "edited. Choose a later cut-off that is before the next night's."
+        )
+    log.info("promoted %s, champion from %s on", model_version, valid_from.isoformat())
+
+
+def champion_at(settings: Settings, known_as_of: datetime) -> str:
+    """Return the model version that is champion at the cut-off `known_as_of`.
+
+    Raises
+    ------
+    NoChampion
+        If no deployment begins at or before it; the message holds the command to type.
+    """
+    with connect(settings, Role.SCORER) as scorer:
+        row = scorer.execute(
+            "select model_version from ml.model_deployments where alias = 'champion' and valid_from <= %s"
+            " order by valid_from desc limit 1",
+            [known_as_of],
+        ).fetchone()
+        if row is None:
+            raise NoChampion(_no_champion(scorer, known_as_of))
+    return str(row[0])
+
+
+def _insert_version(
+    trainer: Connection, model_version: str, new: NewModel, artifact: bytes, sha256: str
+) -> None:
+    churned_count = sum(new.training_customers.column("churned").to_pylist())
+    values = {
+        "model_version": model_version,
+        "run_id": new.run_id,
+        "dataset": new.dataset,
+        "label_definition": new.label_definition,
+        "family": new.family,
+        "validation": new.validation,
+        "as_of_date": new.as_of_date,
+        "known_as_of": new.known_as_of,
+        "seed": new.seed,
+        "fold_count": len(new.pipelines),
+        "row_count": new.training_customers.num_rows,
+        "churned_count": churned_count,
+        "feature_contract": json.dumps(new.contract.to_json()),
+        "metrics": json.dumps(new.metrics, allow_nan=False),
+        "library_versions": json.dumps(running_versions()),
+        "artifact": artifact,
+        "artifact_sha256": sha256,
+    }
+    trainer.execute(
+        f"insert into ml.model_versions ({', '.join(values)})"  # noqa: S608
+        f" values ({', '.join(['%s'] * len(values))})",
+        list(values.values()),
+    )
+
+
+def _copy_training_customers(trainer: Connection, model_version: str, customers: pa.Table) -> None:
+    columns = customers.select(["customer_id", "fold", "churned", "churn_probability"])
+    versions = pa.repeat(pa.scalar(model_version), customers.num_rows)
+    content = io.BytesIO()
+    pyarrow.csv.write_csv(
+        columns.add_column(0, "model_version", versions),
+        content,
+        pyarrow.csv.WriteOptions(include_header=False),
+    )
+    statement = SQL(
+        "copy ml.training_customers (model_version, customer_id, fold, churned, churn_probability)"
+        " from stdin (format csv)"
+    )
+    copy_in(trainer, SQL("{}").format(statement), [content.getvalue()])
+
+
+def _check_promotable(trainer: Connection, model_version: str) -> None:
+    known = trainer.execute(
+        "select from ml.model_versions where model_version = %s", [model_version]
+    ).fetchone()
+    if known is None:
+        raise ModelError(_no_such_version(trainer, model_version))
+    failed = trainer.execute(
+        "select gate, observed, threshold_low, threshold_high from ml.gate_results"
+        " where model_version = %s and verdict = 'fail' order by gate",
+        [model_version],
+    ).fetchall()
+    if failed:
+        gates = "; ".join(
+            f"{gate} {observed} (limits {low} to {high})" for gate, observed, low, high in failed
+        )
+        raise ModelError(
+            f"Expected {model_version} to have passed its gates, found failed: {gates}. "
+            "It stays registered and is not promoted; train a new model."
+        )
+
+
+def _check_not_published(trainer: Connection, valid_from: datetime) -> None:
+    row = trainer.execute(
+        "select run_id, known_as_of from ops.published_runs where known_as_of >= %s"
+        " order by known_as_of desc limit 1",
+        [valid_from],
+    ).fetchone()
+    if row is not None:
+        raise ModelError(
+            f"Expected valid_from after every published cut-off, found {valid_from.isoformat()} while run "
+            f"{row[0]} "
+            f"is published with the cut-off {row[1]}: who was champion on a published night never changes. "
+            "Choose a later cut-off."
+        )
+
+
+def _no_such_version(connection: Connection, model_version: str) -> str:
+    return (
+        f"Expected model version {model_version!r} in ml.model_versions, found no such row. "
+        f"Registered: {_available(connection)}."
+    )
+
+
+def _no_champion(connection: Connection, known_as_of: datetime) -> str:
+    return (
+        f"Expected a champion at the cut-off {known_as_of.isoformat()}, found no deployment that begins at "
+        "or "
+        f"before it. Registered: {_available(connection)}. Run `churn-ml model promote <version> "
+        f'--valid-from {known_as_of.isoformat()} --reason "..."` and start the night again.'
+    )
+
+
+def _available(connection: Connection) -> str:
+    rows = connection.execute(
+        "select model_version, family from ml.model_versions order by recorded_at desc limit 20"
+    ).fetchall()
+    return ", ".join(f"{name} ({family})" for name, family in rows) or (
+        "none; train one first with the DAG churn_training"
+    )
+
+
+def _read_dicts(connection: Connection, query: str, model_version: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(query, [model_version])
+    names = [column.name for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

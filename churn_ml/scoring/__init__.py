@@ -1,0 +1,1 @@
+"""Scoring a night: stream, predict, write."""

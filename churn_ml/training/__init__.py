@@ -1,0 +1,1 @@
+"""From labelled feature rows to a registered model: folds, selection, evaluation, gates."""

@@ -1,0 +1,127 @@
+"""The rows a model learns from: labelled customers of one as-of date and cut-off."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from churn_ml.declarations import Dataset
+from churn_ml.errors import TrainingError
+from churn_ml.features.contract import FeatureContract, read_contract
+from churn_ml.features.stream import read_table
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.runs import Run
+from churn_ml.warehouse.sql import SQL
+
+LEAST_ROWS = 300
+LEAST_OF_EACH_OUTCOME = 50
+
+_OWN_TYPES = {
+    "customer_id": pa.string(),
+    "fold": pa.int16(),
+    "churned": pa.bool_(),
+    "monthly_value_amount": pa.float64(),
+}
+# A customer whose outcome is not known is no stayer: they are left out here, once.
+_QUERY = SQL(
+    """
+    select
+        customer_features.customer_id,
+        ml.customer_fold(customer_features.customer_id, %s, %s) as fold,
+        customer_labels.churned,
+        case
+            when customer_values.value_status = 'known' then customer_values.monthly_value_amount
+        end as monthly_value_amount,
+        {columns}
+    from features.customer_features
+    join features.customer_population using (customer_id, as_of_date, known_as_of)
+    join features.customer_labels using (customer_id, as_of_date, known_as_of)
+    left join features.customer_values using (customer_id, as_of_date, known_as_of)
+    where as_of_date = %s and known_as_of = %s
+        and customer_labels.label_definition = %s
+        and customer_labels.churned is not null
+    order by customer_features.customer_id collate "C"
+    """
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Labelled customers: what the pipelines read, and what is known beside it.
+
+    All have one entry per customer; `monthly_values` is NaN where the value is not known.
+    """
+
+    contract: FeatureContract
+    customer_ids: pa.ChunkedArray
+    frame: pd.DataFrame
+    folds: npt.NDArray[np.int16]
+    churned: npt.NDArray[np.bool_]
+    monthly_values: npt.NDArray[np.float64]
+
+    @property
+    def row_count(self) -> int:
+        """Number of customers."""
+        return len(self.frame)
+
+
+def read_panel(settings: Settings, dataset: Dataset, run: Run, seed: int, fold_count: int) -> Panel:
+    """Read the labelled customers of the run's as-of date and cut-off.
+
+    Raises
+    ------
+    TrainingError
+        If there are too few of them to learn from; the message holds the counts.
+    """
+    with connect(settings, Role.TRAINER) as trainer:
+        contract = read_contract(trainer, dataset)
+        table = read_table(
+            trainer,
+            _QUERY.format(columns=contract.select_list("customer_features")),
+            [seed, fold_count, run.as_of_date, run.known_as_of, dataset.label_definition],
+            _OWN_TYPES | contract.arrow_types,
+        )
+    panel = Panel(
+        contract=contract,
+        customer_ids=table.column("customer_id"),
+        frame=contract.to_frame(table.select(contract.names)),
+        folds=table.column("fold").to_numpy(),
+        churned=table.column("churned").to_numpy(),
+        monthly_values=table.column("monthly_value_amount").to_numpy(),
+    )
+    _check_enough(panel, run, dataset.label_definition, fold_count)
+    _check_known_values(panel, fold_count)
+    return panel
+
+
+def _check_enough(panel: Panel, run: Run, label_definition: str, fold_count: int) -> None:
+    churned = int(panel.churned.sum())
+    stayed = panel.row_count - churned
+    folds = len(np.unique(panel.folds))
+    if (
+        panel.row_count >= LEAST_ROWS
+        and min(churned, stayed) >= LEAST_OF_EACH_OUTCOME
+        and folds == fold_count
+    ):
+        return
+    raise TrainingError(
+        f"Expected at least {LEAST_ROWS} labelled customers, {LEAST_OF_EACH_OUTCOME} of them churned and "
+        f"{LEAST_OF_EACH_OUTCOME} stayed, in {fold_count} folds; found {panel.row_count} rows, {churned} "
+        "churned, "
+        f"{stayed} stayed, {folds} folds for {run.as_of_date} known as of {run.known_as_of.isoformat()} "
+        f"(label {label_definition}). Land more history, or check features.customer_labels."
+    )
+
+
+def _check_known_values(panel: Panel, fold_count: int) -> None:
+    for fold in range(fold_count):
+        known = panel.frame[panel.folds != fold].notna().any()
+        if not known.all():
+            raise TrainingError(
+                "Expected every feature to have a known value among the training rows, found none in: "
+                f"{', '.join(known.index[~known])}. Take the column out of customer_features, or mend its "
+                "source."
+            )

@@ -1,0 +1,150 @@
+"""Builders of the ``features`` tables as dbt leaves them, for tests that do not run dbt."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from psycopg import sql
+
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.copying import copy_in
+
+SERVICES = ["online_security", "online_backup", "device_protection", "tech_support", "streaming_tv",
+            "streaming_movies"]  # fmt: skip
+FEATURES = {
+    "tenure_months": "integer",
+    "monthly_charges_amount": "double precision",
+    **dict.fromkeys(["contract", "payment_method", "internet_service", "multiple_lines", *SERVICES], "text"),
+    **dict.fromkeys(
+        ["has_partner", "has_dependents", "has_phone_service", "is_paperless_billing"], "boolean"
+    ),
+    "gender": "text",
+    "is_senior": "boolean",
+}
+SENSITIVE = {"gender", "is_senior"}
+_KEY = "customer_id text, as_of_date date, known_as_of timestamptz"
+_TABLES = {
+    "customer_population": "is_active boolean, is_eligible boolean, exclusion_reason text",
+    "customer_features": ", ".join(f"{name} {kind}" for name, kind in FEATURES.items()),
+    "customer_labels": "label_definition text, churned boolean, label_status text, churn_date date,"
+    " value_lost_amount numeric",
+    "customer_values": "monthly_value_amount numeric(18,2), currency text, value_status text",
+}
+_REAL_BOOLEANS = {
+    "has_partner": "Partner",
+    "has_dependents": "Dependents",
+    "has_phone_service": "PhoneService",
+    "is_paperless_billing": "PaperlessBilling",
+    "churned": "Churn",
+}
+_REAL_TEXTS = {
+    "contract": "Contract",
+    "payment_method": "PaymentMethod",
+    "internet_service": "InternetService",
+    "multiple_lines": "MultipleLines",
+    "online_security": "OnlineSecurity",
+    "online_backup": "OnlineBackup",
+    "device_protection": "DeviceProtection",
+    "tech_support": "TechSupport",
+    "streaming_tv": "StreamingTV",
+    "streaming_movies": "StreamingMovies",
+    "gender": "gender",
+}
+
+
+def create_feature_tables(settings: Settings) -> None:
+    """Create the empty tables and the contract, as dbt's role."""
+    with connect(settings, Role.TRANSFORMER) as transformer:
+        for name, columns in _TABLES.items():
+            transformer.execute(f"create table features.{name} ({_KEY}, {columns})")
+        transformer.execute(
+            "create table features.feature_contract (feature_name text, data_type text, feature_window text,"
+            " unit text, sensitivity text, leakage_class text, position integer)"
+        )
+    for position, (name, data_type) in enumerate(FEATURES.items(), start=1):
+        add_to_contract(settings, name, data_type, position=position,
+                        sensitivity="sensitive" if name in SENSITIVE else "none")  # fmt: skip
+
+
+def add_to_contract(
+    settings: Settings, name: str, data_type: str, *, position: int = 99, sensitivity: str = "none",
+    leakage_class: str = "safe",
+) -> None:  # fmt: skip
+    """Add one row to ``features.feature_contract``."""
+    with connect(settings, Role.TRANSFORMER) as transformer:
+        transformer.execute(
+            "insert into features.feature_contract values (%s, %s, 'point', 'none', %s, %s, %s)",
+            [name, data_type, sensitivity, leakage_class, position],
+        )
+
+
+def synthetic_customers(count: int, *, seed: int = 7, prefix: str = "c") -> pd.DataFrame:
+    """Return `count` customers in the Telco shape whose churn follows contract, tenure and price."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"customer_id": [f"{prefix}{number:07d}" for number in range(count)]})
+    frame["tenure_months"] = rng.integers(0, 73, count)
+    frame["monthly_charges_amount"] = np.round(rng.uniform(18, 120, count), 2)
+    frame["contract"] = rng.choice(["month_to_month", "one_year", "two_year"], count, p=[0.55, 0.2, 0.25])
+    frame["payment_method"] = rng.choice(["electronic_check", "mailed_check", "bank_transfer"], count)
+    frame["internet_service"] = rng.choice(["fiber_optic", "dsl", "none"], count, p=[0.45, 0.35, 0.2])
+    for name in ["multiple_lines", *SERVICES]:
+        frame[name] = rng.choice(["yes", "no"], count)
+    for name in ["has_partner", "has_dependents", "has_phone_service", "is_paperless_billing", "is_senior"]:
+        frame[name] = rng.random(count) < 0.5
+    frame["gender"] = rng.choice(["female", "male"], count)
+    log_odds = (
+        0.2
+        - 0.04 * frame["tenure_months"]
+        + 0.012 * (frame["monthly_charges_amount"] - 65)
+        - 1.5 * (frame["contract"] != "month_to_month")
+    )
+    frame["churned"] = rng.random(count) < 1 / (1 + np.exp(-log_odds))
+    return frame
+
+
+def real_telco_customers(path: Path) -> pd.DataFrame:
+    """Return the IBM file as dbt's feature table spells it."""
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.DataFrame({"customer_id": raw["customerID"], "tenure_months": raw["tenure"].astype(int)})
+    frame["monthly_charges_amount"] = raw["MonthlyCharges"].astype(float)
+    for name, source in _REAL_TEXTS.items():
+        words = raw[source].str.lower().str.replace(r"[^a-z]+", "_", regex=True)
+        frame[name] = words.str.strip("_")
+    for name, source in _REAL_BOOLEANS.items():
+        frame[name] = raw[source] == "Yes"
+    frame["is_senior"] = raw["SeniorCitizen"] == "1"
+    return frame
+
+
+def load_customers(
+    settings: Settings, customers: pd.DataFrame, as_of_date: date, known_as_of: datetime,
+    *, label_definition: str = "telco_30d",
+) -> None:  # fmt: skip
+    """Fill the feature tables for one night; who has churned is known but not scored."""
+    key = customers[["customer_id"]].assign(as_of_date=as_of_date, known_as_of=known_as_of.isoformat())
+    gone = customers["churned"].eq(True)
+    population = key.assign(is_active=~gone, is_eligible=~gone,
+                            exclusion_reason=np.where(gone, "not_active", None))  # fmt: skip
+    labels = key.assign(label_definition=label_definition, churned=customers["churned"],
+                        label_status="observed", churn_date=None, value_lost_amount=None)  # fmt: skip
+    values = key.assign(monthly_value_amount=customers["monthly_charges_amount"], currency="USD",
+                        value_status="known")  # fmt: skip
+    _load(settings, "customer_population", population)
+    _load(settings, "customer_features", key.join(customers[list(FEATURES)]))
+    _load(settings, "customer_labels", labels)
+    _load(settings, "customer_values", values)
+
+
+def execute(settings: Settings, statement: str, parameters: Sequence[object] = ()) -> None:
+    """Run one statement as dbt's role."""
+    with connect(settings, Role.TRANSFORMER) as transformer:
+        transformer.execute(statement, parameters)
+
+
+def _load(settings: Settings, table: str, frame: pd.DataFrame) -> None:
+    statement = sql.SQL("copy {} from stdin (format csv)").format(sql.Identifier("features", table))
+    with connect(settings, Role.TRANSFORMER) as transformer:
+        copy_in(transformer, statement, [frame.to_csv(index=False, header=False).encode()])
