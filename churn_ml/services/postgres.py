@@ -80,34 +80,32 @@ def start_postgres(settings: Settings) -> int:
         If the server cannot be set up or does not answer; the message holds the end of its log.
     """
     installation = _install(settings)
-    if not (installation.data / "PG_VERSION").exists():
+    if not installation.data.exists():
         _initialise(settings, installation)
-    if postgres_pid(settings) is not None and _answers(settings):
-        return int(read_state(settings)["postgres_port"])
     for attempt in range(1, _START_ATTEMPTS + 1):
-        _remove_stale_pid_file(installation)
-        port = _claim_port(settings)
-        (installation.data / "churn.conf").write_text(_CONFIGURATION.format(port=port), encoding="utf-8")
-        result = installation.run(
-            "pg_ctl",
-            "start",
-            "-w",
-            "-t",
-            "60",
-            "-D",
-            str(installation.data),
-            "-l",
-            str(installation.log_file),
-        )
-        if result.returncode == 0 and _wait_until_answers(settings):
-            log.info("Postgres answers on 127.0.0.1:%d", port)
-            return port
+        if postgres_pid(settings) is None:
+            _launch(settings, installation)
+        if _wait_until_answers(settings):
+            return int(read_state(settings)["postgres_port"])
+        if postgres_pid(settings) is not None:
+            break  # it runs but does not answer yet, as in a long recovery: it must keep its port
         log.warning("Postgres did not start (attempt %d of %d)", attempt, _START_ATTEMPTS)
         time.sleep(attempt)
     raise ServiceError(
         f"Expected Postgres to start from {installation.data}, found in its log:\n{_log_end(installation)}\n"
         "Run `churn-ml doctor` for what to do next."
     )
+
+
+def _launch(settings: Settings, installation: Installation) -> None:
+    _remove_stale_pid_file(installation)
+    port = _claim_port(settings)
+    (installation.data / "churn.conf").write_text(_CONFIGURATION.format(port=port), encoding="utf-8")
+    result = installation.run(
+        "pg_ctl", "start", "-w", "-t", "60", "-D", str(installation.data), "-l", str(installation.log_file)
+    )
+    if result.returncode == 0:
+        log.info("Postgres started on 127.0.0.1:%d", port)
 
 
 def stop_postgres(settings: Settings) -> bool:
@@ -226,19 +224,22 @@ def _initialise(settings: Settings, installation: Installation) -> None:
         file.write(secret(settings, "postgres_admin"))
     if installation.user:
         shutil.chown(password_file, installation.user, installation.user)
+    # Renamed when it is complete: a set-up that was interrupted must not look like a data folder.
+    unfinished = installation.data.with_name("data.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
     try:
         result = installation.run(
-            "initdb", "-D", str(installation.data), "--username=churn_admin", f"--pwfile={password_file}",
+            "initdb", "-D", str(unfinished), "--username=churn_admin", f"--pwfile={password_file}",
             "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8", "--locale=C.UTF-8", "--data-checksums",
         )  # fmt: skip
     finally:
         password_file.unlink()
     if result.returncode != 0:
-        shutil.rmtree(installation.data, ignore_errors=True)
         raise ServiceError(f"Expected initdb to succeed, found: {result.stderr.strip()}")
-    with (installation.data / "postgresql.conf").open("a", encoding="utf-8") as file:
+    with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write("\ninclude 'churn.conf'\n")
+    unfinished.rename(installation.data)
     log.info("initialised a Postgres data folder at %s", installation.data)
 
 
@@ -298,7 +299,7 @@ def _answers(settings: Settings) -> bool:
 
 def _wait_until_answers(settings: Settings, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while postgres_pid(settings) is not None and time.monotonic() < deadline:
         if _answers(settings):
             return True
         time.sleep(0.2)
