@@ -1,0 +1,173 @@
+"""The in-process runner: what it records, where a retry resumes, what it leaves behind."""
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from telco_nights import BEFORE_FEATURES, CUT_OFF, build, customer, deliver, rows, score
+
+from churn_ml.errors import TransformationError
+from churn_ml.services.dbt import build_layer, run_dbt
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect, role_password
+from churn_ml.warehouse.runs import Run, open_run
+
+
+def results_of(settings: Settings, run: Run, try_number: int) -> dict[str, str]:
+    found = rows(
+        settings,
+        "select node_name, status from ops.dbt_results where run_id = %s and try_number = %s",
+        [run.run_id, try_number],
+        Role.TRANSFORMER,
+    )
+    return {str(name): str(status) for name, status in found}
+
+
+def change_parameters(settings: Settings, assignment: str) -> None:
+    with connect(settings, Role.TRANSFORMER) as transformer:
+        transformer.execute(f"update staging.decision_parameters set {assignment}")
+
+
+@pytest.fixture
+def staged(settings: Settings) -> tuple[Settings, Run]:
+    """A run of two customers up to the intermediate layer."""
+    deliver(settings, customer("a"), customer("b"))
+    run = open_run(settings, "night", CUT_OFF)
+    build(settings, run, "staging", "intermediate")
+    return settings, run
+
+
+def test_retry_resumes_at_the_model_that_failed(staged: tuple[Settings, Run]) -> None:
+    settings, run = staged
+    change_parameters(settings, "valid_from = '2030-01-01'")
+    with pytest.raises(TransformationError, match="dated_decision_parameters"):
+        build_layer(settings, run.run_id, "features")
+    first = results_of(settings, run, 1)
+    assert first["telco__customer_features"] == "success"
+    change_parameters(settings, "valid_from = '2015-01-01'")
+    build_layer(settings, run.run_id, "features", try_number=2)
+    again = results_of(settings, run, 2)
+    assert {"dated_decision_parameters", "telco__customer_values", "telco__customer_labels"} <= set(again)
+    assert not {"telco__customer_features", "telco__customer_population"} & set(again)
+    assert set(again.values()) <= {"success", "pass"}
+    assert rows(settings, "select count(*) from features.customer_labels") == [(2,)]
+
+
+def test_failed_test_builds_again_what_it_tested(staged: tuple[Settings, Run]) -> None:
+    settings, run = staged
+    change_parameters(settings, "margin_share = 2")
+    with pytest.raises(TransformationError, match="decision_parameters_are_coherent"):
+        build_layer(settings, run.run_id, "features")
+    assert results_of(settings, run, 1)["dated_decision_parameters"] == "success"
+    change_parameters(settings, "margin_share = 0.5")
+    build_layer(settings, run.run_id, "features", try_number=2)
+    again = results_of(settings, run, 2)
+    assert {"dated_decision_parameters", "telco__customer_values"} <= set(again)
+    assert rows(settings, "select margin_share::text from features.decision_parameters") == [("0.5",)]
+
+
+def test_later_try_after_a_success_runs_nothing(staged: tuple[Settings, Run]) -> None:
+    settings, run = staged
+    summary = build_layer(settings, run.run_id, "intermediate", try_number=2)
+    assert (summary.nodes, summary.rows) == (0, 0)
+    assert results_of(settings, run, 2) == {}
+
+
+def test_later_try_without_any_earlier_result_builds_the_layer(staged: tuple[Settings, Run]) -> None:
+    settings, run = staged
+    assert build_layer(settings, run.run_id, "features", try_number=2).nodes > 10
+
+
+def test_every_layer_records_its_nodes_once(settings: Settings) -> None:
+    deliver(settings, customer("a"))
+    run = open_run(settings, "night", CUT_OFF)
+    build(settings, run, *BEFORE_FEATURES)
+    score(settings, run, {"a": 0.5})
+    build(settings, run, "marts")
+    found = rows(
+        settings,
+        "select layer, resource_type, count(*), count(distinct node_id), bool_and(status in ('success', 'pass'))"
+        " from ops.dbt_results group by 1, 2 order by 1, 2",
+        role=Role.TRANSFORMER,
+    )
+    kinds = {(layer, kind) for layer, kind, *_ in found}
+    assert {("staging", "seed"), ("staging", "model"), ("features", "test"), ("marts", "model")} <= kinds
+    assert all(count == distinct and good for _, _, count, distinct, good in found)
+
+
+def test_each_node_leaves_one_line_in_the_log_and_nothing_on_the_console(
+    settings: Settings, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deliver(settings, customer("a"))
+    run = open_run(settings, "night", CUT_OFF)
+    with caplog.at_level(logging.INFO):
+        summary = build_layer(settings, run.run_id, "staging")
+    lines = [record.message for record in caplog.records if record.name == "churn_ml.services.dbt"]
+    assert [line for line in lines if "stg_telco__customers: success" in line][0].endswith(", 1 rows")
+    assert len(lines) == summary.nodes + 1
+    assert capfd.readouterr().out == ""
+
+
+def test_secrets_live_no_longer_than_the_call(staged: tuple[Settings, Run]) -> None:
+    settings, _ = staged
+    assert not [name for name in os.environ if name.startswith("CHURN_DBT_") or name == "PGOPTIONS"]
+    password = role_password(settings, Role.TRANSFORMER).encode()
+    files = [path for path in (settings.home / "dbt").rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if password in path.read_bytes()]
+
+
+def test_dbt_writes_nothing_into_the_project(staged: tuple[Settings, Run]) -> None:
+    project = staged[0].project_dir / "dbt_project"
+    assert not [path for path in project.iterdir() if path.name in ("target", "logs", ".user.yml")]
+
+
+def test_second_build_waits_for_the_first(staged: tuple[Settings, Run]) -> None:
+    settings, run = staged
+    before = os.environ.copy()
+    failures: list[BaseException] = []
+
+    def keep_lock(released: threading.Event, held: threading.Event) -> None:
+        with connect(settings, Role.TRANSFORMER, autocommit=True) as other:
+            other.execute("select pg_advisory_lock(7203448)")
+            held.set()
+            released.wait(60)
+
+    released, held = threading.Event(), threading.Event()
+    holder = threading.Thread(target=keep_lock, args=(released, held))
+    holder.start()
+    held.wait(60)
+    threading.Timer(2, released.set).start()
+    summary = build_layer(settings, run.run_id, "intermediate")
+    holder.join()
+    assert summary.seconds > 1.5
+    assert (failures, os.environ.copy()) == ([], before)
+
+
+def test_pass_through_gets_the_variables_of_the_newest_run(
+    staged: tuple[Settings, Run], capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings, run = staged
+    run_dbt(settings, ["show", "--inline", "select {{ run_id() }} as run_id", "--output", "json"])
+    assert run.run_id in capfd.readouterr().out
+
+
+def test_pass_through_reports_a_failure(settings: Settings) -> None:
+    with pytest.raises(TransformationError, match="dbt run --select nothing_of_the_kind --warn-error"):
+        run_dbt(settings, ["run", "--select", "nothing_of_the_kind", "--warn-error"])
+
+
+def test_unit_tests_of_the_models_pass(staged: tuple[Settings, Run]) -> None:
+    settings, run = staged
+    build(settings, run, "features")
+    score(settings, run, {"a": 0.5, "b": 0.5})
+    build(settings, run, "marts")
+    run_dbt(settings, ["test", "--select", "test_type:unit", "--quiet"])
+
+
+def test_documentation_of_the_project_can_be_generated(staged: tuple[Settings, Run]) -> None:
+    settings, _ = staged
+    run_dbt(settings, ["docs", "generate", "--quiet"])
+    assert Path(settings.home / "dbt" / "target" / "catalog.json").is_file()

@@ -1,0 +1,251 @@
+"""The marts as BI meets them: published runs only, keys, comments, and money that adds up."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+from conftest import clone_warehouse, drop_warehouse
+from telco_nights import (
+    BEFORE_FEATURES,
+    CUT_OFF,
+    DAY,
+    build,
+    customer,
+    deliver,
+    publish,
+    rows,
+    score,
+    scored_night,
+)
+
+from churn_ml.errors import TransformationError
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.runs import Run, open_run
+
+TABLES = ["dim_scoring_run", "fct_churn_score", "customer_churn_current", "revenue_at_risk_daily"]
+RUN_TIME_COLUMNS = {"run_id", "scored_at", "scored_date", "built_at"}
+PROBABILITIES = {"low": 0.399999, "medium": 0.4, "still medium": 0.699999, "high": 0.7, "sure": 1.0}
+
+
+@pytest.fixture(scope="module")
+def nights(server: Settings) -> Iterator[tuple[Settings, list[Run]]]:
+    """Three runs of one night and one of an earlier day; the second of the night is published."""
+    settings = clone_warehouse(server)
+    people = [customer(name, monthly_charges="33.33") for name in PROBABILITIES]
+    people += [customer("gone", churn="Yes"), customer("wrong", tenure="ten", internet_service="Fiber optic")]
+    deliver(settings, *people)
+    earlier = CUT_OFF - timedelta(days=30)
+    deliver(settings, *people[:4], as_of_date=DAY - timedelta(days=30), known_at=earlier)
+    four = {name: PROBABILITIES[name] for name in list(PROBABILITIES)[:4]}
+    runs = [scored_night(settings, four, earlier)]
+    runs += [scored_night(settings, PROBABILITIES) for _ in range(3)]
+    assert rows(settings, "select from marts.fct_churn_score", role=Role.READER) == []
+    publish(settings, runs[0])
+    publish(settings, runs[2])
+    yield settings, runs
+    drop_warehouse(settings)
+
+
+def columns_of(settings: Settings, table: str) -> list[str]:
+    found = rows(
+        settings,
+        "select column_name from information_schema.columns where table_schema = 'marts' and table_name = %s"
+        " order by ordinal_position",
+        [table],
+    )
+    return [str(name) for (name,) in found]
+
+
+def contents(settings: Settings, table: str, run: Run) -> list[tuple[object, ...]]:
+    columns = [name for name in columns_of(settings, table) if name not in RUN_TIME_COLUMNS]
+    return rows(
+        settings, f"select {', '.join(columns)} from marts.{table} where run_id = %s order by 1, 2, 3", [run.run_id]
+    )
+
+
+@pytest.mark.parametrize("table", [*TABLES, "warehouse_freshness"])
+def test_reader_sees_published_runs_only(nights: tuple[Settings, list[Run]], table: str) -> None:
+    settings, runs = nights
+    latest_only = table in ("customer_churn_current", "warehouse_freshness")
+    expected = {runs[2].run_id} if latest_only else {runs[0].run_id, runs[2].run_id}
+    found = rows(settings, f"select distinct run_id from marts.{table}", role=Role.READER)
+    assert {str(run_id) for (run_id,) in found} == expected
+
+
+def test_reader_sees_nothing_before_the_first_publication(settings: Settings) -> None:
+    deliver(settings, customer("a"))
+    run = scored_night(settings, {"a": 0.5})
+    for table in TABLES:
+        assert rows(settings, f"select from marts.{table}", role=Role.READER) == []
+    freshness = rows(settings, "select run_id, is_stale from marts.warehouse_freshness", role=Role.READER)
+    assert freshness == [(None, True)]
+    publish(settings, run)
+    for table in TABLES:
+        assert len(rows(settings, f"select from marts.{table}", role=Role.READER)) == 1
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_two_runs_of_one_night_are_equal_save_for_run_time(
+    nights: tuple[Settings, list[Run]], table: str
+) -> None:
+    settings, runs = nights
+    assert contents(settings, table, runs[1]) == contents(settings, table, runs[2]) != []
+
+
+def test_tiers_change_exactly_at_their_limits(nights: tuple[Settings, list[Run]]) -> None:
+    settings, _ = nights
+    found = rows(
+        settings, "select customer_id, risk_tier from marts.customer_churn_current", role=Role.READER
+    )
+    assert dict(found) == {
+        "low": "low", "medium": "medium", "still medium": "medium", "high": "high", "sure": "high", "wrong": None,
+    }  # fmt: skip
+
+
+def test_everyone_of_the_snapshot_is_in_the_history_with_a_score_or_a_reason(
+    nights: tuple[Settings, list[Run]],
+) -> None:
+    settings, runs = nights
+    found = rows(
+        settings,
+        "select customer_id, exclusion_reason from marts.fct_churn_score"
+        " where run_id = %s and churn_probability is null order by 1",
+        [runs[2].run_id],
+        Role.READER,
+    )
+    assert found == [("gone", "not_active"), ("wrong", "rejected_value")]
+    assert len(contents(settings, "fct_churn_score", runs[2])) == 7
+
+
+def test_money_is_the_same_in_every_mart(nights: tuple[Settings, list[Run]]) -> None:
+    settings, runs = nights
+    run = [runs[2].run_id]
+    [facts] = rows(
+        settings,
+        "select count(*), sum(value_at_risk_amount), sum(expected_revenue_loss_amount)"
+        " from marts.fct_churn_score where run_id = %s and churn_probability is not null",
+        run,
+    )
+    [daily] = rows(
+        settings,
+        "select sum(customer_count), sum(revenue_at_risk_amount), sum(expected_revenue_loss_amount)"
+        " from marts.revenue_at_risk_daily where run_id = %s",
+        run,
+    )
+    [current] = rows(
+        settings,
+        "select count(churn_probability), sum(value_at_risk_amount) filter (where is_eligible),"
+        " sum(expected_revenue_loss_amount) from marts.customer_churn_current",
+        role=Role.READER,
+    )
+    assert facts == daily == current
+    assert str(facts[1]) == "1999.80"
+
+
+def test_every_mart_with_a_run_is_under_row_level_security(nights: tuple[Settings, list[Run]]) -> None:
+    settings, _ = nights
+    open_tables = rows(
+        settings,
+        "select relname from pg_class where relnamespace = 'marts'::regnamespace and relkind in ('r', 'p')"
+        " and not (relrowsecurity and exists (select from pg_policy where polrelid = pg_class.oid))",
+    )
+    assert open_tables == []
+
+
+def test_keys_are_visible_to_the_reader(nights: tuple[Settings, list[Run]]) -> None:
+    settings, _ = nights
+    found = rows(
+        settings,
+        "select table_name, constraint_type, string_agg(column_name, ', ' order by ordinal_position)"
+        " from information_schema.table_constraints"
+        " join information_schema.key_column_usage using (constraint_schema, constraint_name, table_name)"
+        " where table_constraints.table_schema = 'marts' group by 1, 2 order by 1, 2",
+        role=Role.READER,
+    )
+    assert found == [
+        ("customer_churn_current", "FOREIGN KEY", "run_id"),
+        ("customer_churn_current", "PRIMARY KEY", "run_id, customer_id"),
+        ("dim_scoring_run", "PRIMARY KEY", "run_id"),
+        ("fct_churn_score", "FOREIGN KEY", "run_id"),
+        ("fct_churn_score", "PRIMARY KEY", "run_id, customer_id"),
+        ("revenue_at_risk_daily", "FOREIGN KEY", "run_id"),
+        ("revenue_at_risk_daily", "PRIMARY KEY", "run_id, risk_tier, segment"),
+    ]
+
+
+def test_every_column_has_a_comment(nights: tuple[Settings, list[Run]]) -> None:
+    settings, _ = nights
+    bare = rows(
+        settings,
+        "select table_name, column_name from information_schema.columns where table_schema = 'marts'"
+        " and col_description(format('marts.%%I', table_name)::regclass, ordinal_position) is null",
+    )
+    assert bare == []
+
+
+@pytest.mark.parametrize("statement", ["insert into {} default values", "delete from {}", "update {} set run_id = ''"])
+@pytest.mark.parametrize("table", TABLES)
+def test_reader_may_write_nothing(nights: tuple[Settings, list[Run]], table: str, statement: str) -> None:
+    settings, _ = nights
+    with connect(settings, Role.READER) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute("set transaction read write")
+        reader.execute(statement.format(f"marts.{table}"))
+
+
+def test_freshness_ages_by_the_clock(nights: tuple[Settings, list[Run]]) -> None:
+    settings, runs = nights
+    [found] = rows(
+        settings,
+        "select last_as_of_date, last_known_as_of, age_days = expected_as_of_date - last_as_of_date,"
+        " is_stale = (age_days > 35) from marts.warehouse_freshness",
+        role=Role.READER,
+    )
+    assert found == (runs[2].as_of_date, runs[2].known_as_of, True, True)
+
+
+def test_rebuilt_marts_of_a_run_are_the_same(settings: Settings) -> None:
+    deliver(settings, customer("a"), customer("b"))
+    run = scored_night(settings, {"a": 0.1, "b": 0.9})
+    before = [contents(settings, table, run) for table in TABLES]
+    build(settings, run, "marts")
+    assert [contents(settings, table, run) for table in TABLES] == before
+
+
+def test_current_mart_keeps_the_declared_number_of_runs_and_all_published(settings: Settings) -> None:
+    deliver(settings, customer("a"))
+    run = scored_night(settings, {"a": 0.5})
+    publish(settings, run)
+    with connect(settings, Role.TRANSFORMER) as transformer:
+        for _ in range(8):
+            other = open_run(settings, "challenger", CUT_OFF).run_id
+            for table in ("dim_scoring_run", "customer_churn_current"):
+                columns = ", ".join(name for name in columns_of(settings, table) if name != "run_id")
+                transformer.execute(
+                    f"insert into marts.{table} (run_id, {columns})"
+                    f" select %s, {columns} from marts.{table} where run_id = %s",
+                    [other, run.run_id],
+                )
+    newest = scored_night(settings, {"a": 0.5})
+    found = rows(settings, "select run_id from marts.customer_churn_current")
+    assert len(found) == 2 + 5
+    assert {run.run_id, newest.run_id} <= {str(run_id) for (run_id,) in found}
+
+
+def test_eligible_customer_without_a_score_stops_the_night(settings: Settings) -> None:
+    deliver(settings, customer("a"), customer("b"))
+    run = open_run(settings, "night", CUT_OFF)
+    build(settings, run, *BEFORE_FEATURES)
+    score(settings, run, {"a": 0.5})
+    with pytest.raises(TransformationError, match="marts_add_up"):
+        build(settings, run, "marts")
+
+
+def test_discarded_run_leaves_no_row(settings: Settings) -> None:
+    deliver(settings, customer("a"))
+    run = scored_night(settings, {"a": 0.5})
+    with connect(settings, Role.PUBLISHER) as publisher:
+        publisher.execute("select ops.discard_run(%s)", [run.run_id])
+    for table in TABLES:
+        assert rows(settings, f"select from marts.{table}") == []
