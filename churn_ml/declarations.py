@@ -1,10 +1,11 @@
 """A dataset's declaration: how one source meets the pipeline (``datasets/<dataset>.yml``)."""
 
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from churn_ml.errors import DeclarationError
 from churn_ml.settings import Settings
@@ -23,10 +24,17 @@ class Entity(_Strict):
     """
 
     files: Annotated[list[str], Field(min_length=1)]
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)]
+    delimiter: str
     encoding: Literal["UTF8", "LATIN1", "WIN1252"]
     key: Annotated[list[Name], Field(min_length=1)]
-    columns: Annotated[dict[str, Name], Field(min_length=1)]
+    columns: Annotated[dict[Annotated[str, Field(min_length=1)], Name], Field(min_length=1)]
+
+    @field_validator("delimiter")
+    @classmethod
+    def _check_delimiter(cls, delimiter: str) -> str:
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
+            raise ValueError("expected one ASCII character that is no quote and no line end")
+        return delimiter
 
     @model_validator(mode="after")
     def _check_columns(self) -> "Entity":
@@ -59,6 +67,19 @@ class Dataset(_Strict):
     sensitive_features: list[SensitiveFeature]
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, which YAML would let the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        doubled = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {doubled[0]!r} twice in one mapping", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def load_dataset(settings: Settings) -> Dataset:
     """Read the declaration of the dataset that this deployment serves.
 
@@ -81,9 +102,9 @@ def load_dataset(settings: Settings) -> Dataset:
 def parse_dataset(path: Path) -> Dataset:
     """Parse one declaration file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
         dataset = Dataset.model_validate(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DeclarationError(f"Expected YAML in {path}, found: {error}") from None
     except ValidationError as error:
         problems = "\n".join(f"  {_describe(item)}" for item in error.errors())

@@ -16,6 +16,7 @@ from churn_ml.warehouse.state import read_state, secret
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 __all__ = [
+    "URL",
     "Connection",
     "RaiseException",
     "Role",

@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import create_engine
 
 from churn_ml.declarations import load_dataset
@@ -42,17 +43,27 @@ def provision(settings: Settings) -> None:
     with connect_admin(settings) as admin:
         _require_server(admin)
         admin.execute("select pg_advisory_lock(%s)", [_PROVISION_LOCK])
-        for role in Role:
-            _ensure_role(admin, role, role_password(settings, role))
-        # Migrations and ops.discard_run touch tables that dbt owns.
-        admin.execute(
-            sql.SQL("grant {} to {}").format(sql.Identifier(Role.TRANSFORMER), sql.Identifier(Role.OWNER))
-        )
-        _ensure_database(admin, settings.airflow_database, [Role.AIRFLOW], owner=Role.AIRFLOW)
-        _ensure_database(admin, settings.warehouse_database, _DATABASE_ROLES, owner=Role.OWNER)
+        try:
+            _ensure_roles_and_databases(settings, admin)
+        except InsufficientPrivilege as error:
+            raise WarehouseError(
+                f"Expected {admin.info.user!r} to have made the roles and databases of the warehouse on this "
+                f"server, found: {str(error).strip()}. Use the user who made them in CHURN_WAREHOUSE_URL."
+            ) from None
         migrate(settings, settings.warehouse_database)
-    with connect(settings, Role.OWNER) as owner:
-        ensure_raw_tables(owner, load_dataset(settings))
+        with connect(settings, Role.OWNER) as owner:
+            ensure_raw_tables(owner, load_dataset(settings))
+
+
+def _ensure_roles_and_databases(settings: Settings, admin: Connection) -> None:
+    for role in Role:
+        _ensure_role(admin, role, role_password(settings, role))
+    # Migrations and ops.discard_run touch tables that dbt owns.
+    admin.execute(
+        sql.SQL("grant {} to {}").format(sql.Identifier(Role.TRANSFORMER), sql.Identifier(Role.OWNER))
+    )
+    _ensure_database(admin, settings.airflow_database, [Role.AIRFLOW], owner=Role.AIRFLOW)
+    _ensure_database(admin, settings.warehouse_database, _DATABASE_ROLES, owner=Role.OWNER)
 
 
 def migrate(settings: Settings, database: str) -> None:

@@ -1,0 +1,159 @@
+"""Landing against a bare COPY of the same file into an all-text, unindexed table.
+
+``python benchmarks/landing.py [--rows 1000000] [--rounds 5]`` starts an embedded server of its
+own, writes synthetic files in the Telco shape and removes everything at the end. The two ways
+alternate; each round gives one ratio, and the median of them is the figure.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from churn_ml.declarations import load_dataset
+from churn_ml.landing.delivery import land_file
+from churn_ml.landing.scan import RecordScan
+from churn_ml.services.postgres import remove_postgres, start_postgres
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.copying import copy_in
+from churn_ml.warehouse.provision import provision
+from churn_ml.warehouse.sql import SQL, Identifier
+
+AS_OF = date(2026, 10, 31)
+KNOWN_AT = datetime(2026, 11, 1, 2, tzinfo=UTC)
+BLOCK = 1024 * 1024
+TAILS = [
+    f"{gender},{index % 2},Yes,No,{index % 73},Yes,No phone service,{internet},No,Yes,No,No internet service,No,Yes,"
+    f"{contract},Yes,Bank transfer (automatic),{20 + index * 7 % 9900 / 100:.2f},{index * 31 % 869000 / 100:.2f},No\n"
+    for index, (gender, internet, contract) in enumerate(
+        [("Male", "DSL", "One year"), ("Female", "Fiber optic", "Month-to-month"), ("Female", "No", "Two year")]
+        * 4001
+    )
+]  # fmt: skip
+
+
+def write_file(path: Path, columns: list[str], rows: int) -> None:
+    """Write `rows` customers, a block of lines at a time."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(",".join(columns) + "\n")
+        for start in range(0, rows, 10_000):
+            numbers = range(start, min(start + 10_000, rows))
+            file.writelines(f"{number:06d}-BENCH,{TAILS[number % len(TAILS)]}" for number in numbers)
+
+
+def empty_tables(settings: Settings, columns: list[str]) -> None:
+    """Leave nothing landed, and a new table for the bare COPY."""
+    with connect(settings, Role.OWNER) as owner:
+        owner.execute("truncate raw.customers, ops.landing_batches cascade")
+        owner.execute("drop table if exists raw.bare")
+        texts = SQL(", ").join(SQL("{} text").format(Identifier(column)) for column in columns)
+        owner.execute(SQL("create table raw.bare ({})").format(texts))
+    with connect(settings, Role.OWNER, autocommit=True) as owner:
+        owner.execute("vacuum")
+
+
+def land_seconds(settings: Settings, path: Path) -> float:
+    """Land the file, connection and register entry included."""
+    started = time.perf_counter()
+    land_file(settings, path, "customers", as_of_date=AS_OF, known_at=KNOWN_AT)
+    return time.perf_counter() - started
+
+
+def bare_seconds(settings: Settings, path: Path) -> float:
+    """COPY the file as it is, in blocks of the same size."""
+    started = time.perf_counter()
+    with connect(settings, Role.OWNER) as owner, path.open("rb") as file:
+        statement = SQL("copy raw.bare from stdin (format csv, header true)").format()
+        copy_in(owner, statement, iter(lambda: file.read(BLOCK), b""))
+    return time.perf_counter() - started
+
+
+def scan_seconds(path: Path) -> float:
+    """Run the scan alone over the file's blocks."""
+    scan, seconds = RecordScan(","), 0.0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            started = time.perf_counter()
+            scan.feed(block)
+            seconds += time.perf_counter() - started
+    return seconds
+
+
+def peak_memory(settings: Settings, path: Path) -> float:
+    """Land the file in a process of its own and return its peak resident memory in MB."""
+    environment = os.environ | {"CHURN_HOME": str(settings.home)}
+    result = subprocess.run(
+        [sys.executable, __file__, "--land", str(path)],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return float(result.stdout)
+
+
+def land_and_print_peak(path: Path) -> None:
+    """Be the process that `peak_memory` measures."""
+    import resource
+
+    land_seconds(Settings(_env_file=None), path)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def compare(settings: Settings, path: Path, columns: list[str], rows: int, rounds: int) -> None:
+    """Print each round and the median ratio."""
+    ratios, landings = [], []
+    for number in range(1, rounds + 1):
+        empty_tables(settings, columns)
+        if number % 2:
+            bare, landing = bare_seconds(settings, path), land_seconds(settings, path)
+        else:
+            landing, bare = land_seconds(settings, path), bare_seconds(settings, path)
+        ratios.append(bare / landing)
+        landings.append(landing)
+        print(f"round {number}: bare COPY {bare:.2f} s, landing {landing:.2f} s, ratio {bare / landing:.2f}")
+    median = statistics.median(landings)
+    print(f"median ratio of speeds {statistics.median(ratios):.2f} (at least 0.70 is asked)")
+    print(f"landing {rows / median:,.0f} rows/s, {path.stat().st_size / median / 1e6:.0f} MB/s")
+    scan = scan_seconds(path)
+    print(f"the scan alone {scan:.2f} s, {scan / median:.0%} of a landing (it runs while Postgres works)")
+
+
+def measure(rows: int, rounds: int) -> None:
+    """Run everything on a server of its own."""
+    with tempfile.TemporaryDirectory(prefix="churn-benchmark-") as folder:
+        settings = Settings(_env_file=None, home=Path(folder) / "home", database_prefix="churn")
+        columns = list(load_dataset(settings).entities["customers"].columns)
+        try:
+            start_postgres(settings)
+            provision(settings)
+            path = Path(folder) / "customers.csv"
+            write_file(path, columns, rows)
+            print(f"{rows:,} rows, {path.stat().st_size / 1e6:.0f} MB")
+            compare(settings, path, columns, rows, rounds)
+            for count in (rows // 10, rows):
+                write_file(path, columns, count)
+                empty_tables(settings, columns)
+                print(f"peak memory at {count:,} rows: {peak_memory(settings, path):.0f} MB")
+        finally:
+            remove_postgres(settings)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--land", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.land:
+        land_and_print_peak(arguments.land)
+    else:
+        measure(arguments.rows, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

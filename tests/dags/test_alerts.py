@@ -1,0 +1,164 @@
+"""A failure closes the run's row and tells a real HTTP server; nothing it does can raise."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from churn_ml.errors import LandingError
+from churn_ml.services import alerts
+from churn_ml.services.alerts import record_task_failure, report_failure
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.runs import close_run, open_run
+
+CUT_OFF = datetime(2026, 11, 1, 2, tzinfo=UTC)
+
+
+@contextmanager
+def receiver(*statuses: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve on a free port, answering with `statuses` in turn and with 204 afterwards."""
+    received: list[dict[str, Any]] = []
+    answers = iter(statuses)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(next(answers, 204))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook?token=hidden", received
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def deployment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The test's warehouse, told through the environment as Airflow's processes are."""
+    monkeypatch.setenv("CHURN_HOME", str(settings.home))
+    monkeypatch.setenv("CHURN_DATABASE_PREFIX", settings.database_prefix)
+    monkeypatch.setenv("CHURN_DATASET", settings.dataset)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://127.0.0.1:8080")
+    monkeypatch.setattr(alerts, "_SECONDS_BETWEEN_TRIES", 0.01)
+    return settings
+
+
+def context(task_id: str = "land", dag_run_id: str = "manual__1") -> dict[str, Any]:
+    return {
+        "ti": SimpleNamespace(task_id=task_id, dag_id="churn_nightly", run_id=dag_run_id),
+        "exception": LandingError("expected a file"),
+        "reason": "task_failure",
+    }
+
+
+def open_night(settings: Settings, dag_run_id: str = "manual__1") -> str:
+    return open_run(settings, "night", CUT_OFF, dag_id="churn_nightly", dag_run_id=dag_run_id).run_id
+
+
+def read_row(settings: Settings, run_id: str) -> tuple[object, ...]:
+    with connect(settings, Role.LOADER) as loader:
+        row = loader.execute(
+            "select status, failure from ops.pipeline_runs where run_id = %s", [run_id]
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def test_failing_task_closes_the_row_with_its_error(deployment: Settings) -> None:
+    run_id = open_night(deployment)
+    record_task_failure(context())
+    assert read_row(deployment, run_id) == ("failed", "land: LandingError: expected a file")
+
+
+def test_row_that_has_ended_is_left_alone(deployment: Settings) -> None:
+    run_id = open_night(deployment)
+    close_run(deployment, run_id, "succeeded")
+    record_task_failure(context("publish"))
+    assert read_row(deployment, run_id) == ("succeeded", None)
+
+
+def test_webhook_is_told_once_and_everything(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = open_night(deployment)
+    record_task_failure(context())
+    with receiver() as (address, received):
+        monkeypatch.setenv("CHURN_WEBHOOK_URL", address)
+        report_failure(context())
+    assert received == [
+        {
+            "dataset": "telco",
+            "dag_id": "churn_nightly",
+            "dag_run_id": "manual__1",
+            "run_id": run_id,
+            "as_of_date": "2026-10-31",
+            "failed_tasks": ["land"],
+            "message": "land: LandingError: expected a file",
+            "url": "http://127.0.0.1:8080/dags/churn_nightly/runs/manual__1",
+        }
+    ]
+
+
+def test_run_without_a_task_account_is_closed_by_the_report(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "_ACCOUNT_SECONDS", 0.0)
+    run_id = open_night(deployment)
+    report_failure(
+        {"dag": SimpleNamespace(dag_id="churn_nightly"), "run_id": "manual__1", "reason": "timed_out"}
+    )
+    assert read_row(deployment, run_id) == ("failed", "churn_nightly: timed_out")
+
+
+def test_run_that_was_never_opened_is_told_too(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiver() as (address, received):
+        monkeypatch.setenv("CHURN_WEBHOOK_URL", address)
+        report_failure(context("open_run", "manual__never"))
+    assert [(post["run_id"], post["message"]) for post in received] == [(None, "open_run: task_failure")]
+
+
+@pytest.mark.parametrize(("statuses", "posts"), [((500, 503), 3), ((500, 500, 500), 3), ((500,), 2)])
+def test_webhook_is_tried_three_times(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch, statuses: tuple[int, ...], posts: int
+) -> None:
+    with receiver(*statuses) as (address, received):
+        monkeypatch.setenv("CHURN_WEBHOOK_URL", address)
+        report_failure(context())
+    assert len(received) == posts
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9/hook?token=hidden", "ftp://x/hidden", "http://[hidden"]
+)
+def test_webhook_that_cannot_be_told_is_logged_without_its_address(
+    deployment: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    address: str,
+) -> None:
+    monkeypatch.setenv("CHURN_WEBHOOK_URL", address)
+    report_failure(context())
+    assert caplog.text.count("the webhook did not take the message") == 3
+    assert "hidden" not in caplog.text
+
+
+def test_warehouse_that_is_down_does_not_stop_the_report(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHURN_WAREHOUSE_URL", "postgresql://nobody:wrong@127.0.0.1:9/postgres")
+    record_task_failure(context())
+    with receiver() as (address, received):
+        monkeypatch.setenv("CHURN_WEBHOOK_URL", address)
+        report_failure(context())
+    assert [post["failed_tasks"] for post in received] == [["land"]]

@@ -1,0 +1,167 @@
+"""House rules of DAG files; a message names the DAG and the fix."""
+
+import ast
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dag_parsing import dag_files, describe_dags, run_python
+
+from churn_ml.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+FILES = sorted((PROJECT / "airflow" / "dags").glob("*.py"))
+MOST_LINES = 120
+DOC_PARTS = ["**Produces**", "**Key**", "**When**", "**A failure**", "**Rerun one day**"]
+DETERMINISTIC = ("gate_", "settle")
+HEAVY = ["pandas", "numpy", "sklearn", "pyarrow", "dbt", "great_expectations"]
+
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+IMPORT = """
+import importlib.util, json, sys
+from pathlib import Path
+import airflow.sdk
+from airflow.dag_processing.dagbag import DagBag
+
+before, seen = set(sys.modules), []
+def watch(event, arguments):
+    name = str(arguments[0]) if arguments else ""
+    if event in {"socket.connect", "subprocess.Popen", "os.system"}:
+        seen.append(f"{event} {arguments[:2]}")
+    elif event == "open" and Path(name).suffix not in {".py", ".pyc", ".so", ""}:
+        seen.append(f"open {name}")
+sys.addaudithook(watch)
+spec = importlib.util.spec_from_file_location("a_dag_file", sys.argv[1])
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+print("RESULT", json.dumps({"modules": sorted(set(sys.modules) - before), "seen": list(seen)}))
+"""
+
+
+def tasks(parsed: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(dag["dag_id"], task) for dag in parsed["dags"] for task in dag["tasks"]]
+
+
+def test_every_file_is_read_without_an_error(parsed: dict[str, Any]) -> None:
+    assert parsed["errors"] == {}
+    assert len(parsed["dags"]) == len(FILES), "one DAG per file: split the file that holds more"
+
+
+def test_dag_id_is_the_file_name(parsed: dict[str, Any]) -> None:
+    for dag in parsed["dags"]:
+        assert dag["file"] == f"{dag['dag_id']}.py", f"rename {dag['file']} to {dag['dag_id']}.py"
+
+
+def test_doc_says_what_a_reader_needs(parsed: dict[str, Any]) -> None:
+    for dag in parsed["dags"]:
+        missing = [part for part in DOC_PARTS if part not in (dag["doc"] or "")]
+        assert not missing, f"add {missing} to the module docstring of {dag['file']} and pass doc_md=__doc__"
+
+
+def test_dag_has_tags_and_runs_alone(parsed: dict[str, Any]) -> None:
+    for dag in parsed["dags"]:
+        assert "churn" in dag["tags"], f"tag {dag['dag_id']} with 'churn' and its dataset"
+        assert dag["max_active_runs"] == 1, f"set max_active_runs=1 on {dag['dag_id']}"
+        assert dag["catchup"] is False, f"set catchup=False on {dag['dag_id']}: a backfill is asked for"
+
+
+def test_params_are_typed(parsed: dict[str, Any]) -> None:
+    for dag in parsed["dags"]:
+        for name, schema in dag["params"].items():
+            assert "type" in schema, f"give the param {name} of {dag['dag_id']} a type"
+
+
+def test_failures_are_recorded_and_reported(parsed: dict[str, Any]) -> None:
+    for dag in parsed["dags"]:
+        assert dag["reports"], f"set on_failure_callback=report_failure on {dag['dag_id']}"
+    for dag_id, task in tasks(parsed):
+        assert task["callbacks"] == 1, f"set record_task_failure for {dag_id}.{task['task_id']}"
+
+
+def test_tasks_are_owned_and_end(parsed: dict[str, Any]) -> None:
+    for dag_id, task in tasks(parsed):
+        name = f"{dag_id}.{task['task_id']}"
+        assert task["owner"] == "churn", f"set an owner for {name}"
+        assert task["timeout"], f"set execution_timeout for {name}"
+
+
+def test_retries_back_off_and_checks_are_not_repeated(parsed: dict[str, Any]) -> None:
+    for dag_id, task in tasks(parsed):
+        name = f"{dag_id}.{task['task_id']}"
+        if task["task_id"].startswith(DETERMINISTIC):
+            assert task["retries"] == 0, f"set retries=0 for {name}: the same data gives the same verdict"
+        else:
+            assert task["retries"] == 2, f"set retries=2 for {name}"
+            assert task["backoff"] > 1, f"set retry_exponential_backoff=2 for {name}"
+
+
+def test_no_task_can_turn_a_failed_run_green(parsed: dict[str, Any]) -> None:
+    for dag_id, task in tasks(parsed):
+        assert task["trigger_rule"] == "all_success", (
+            f"{dag_id}.{task['task_id']} would hide a failure: report in on_failure_callback instead"
+        )
+
+
+def test_night_runs_in_the_order_of_the_design(parsed: dict[str, Any]) -> None:
+    upstream = {task["task_id"]: set(task["upstream"]) for task in parsed["dags"][0]["tasks"]}
+    order = ["open_run", "land", "settle", "gate_raw", "dbt_staging", "dbt_intermediate", "dbt_features",
+             "gate_features", "score", "dbt_marts", "gate_marts", "publish"]  # fmt: skip
+    assert set(upstream) == set(order)
+    for former, task in itertools.pairwise(order):
+        assert former in upstream[task], f"{task} must run after {former}"
+
+
+def test_assets_carry_the_dataset(parsed: dict[str, Any]) -> None:
+    outlets = {task["task_id"]: task["outlets"] for task in parsed["dags"][0]["tasks"] if task["outlets"]}
+    assert outlets == {
+        "land": ["telco_raw"],
+        "dbt_features": ["telco_features"],
+        "score": ["telco_scores"],
+        "dbt_marts": ["telco_marts"],
+    }
+
+
+def test_without_schedules_everything_waits_for_a_trigger(parsed: dict[str, Any]) -> None:
+    assert {dag["timetable"] for dag in parsed["dags"]} == {"NullTimetable"}
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "timetable"),
+    [("weekly", "CronDataIntervalTimetable"), ("every_third_day", "DeltaDataIntervalTimetable")],
+)
+def test_schedules_have_real_intervals(server: Settings, rhythm: str, timetable: str) -> None:
+    scheduled = describe_dags(server, CHURN_SCHEDULES="on", CHURN_TRAINING_SCHEDULE=rhythm)
+    timetables = {dag["dag_id"]: dag["timetable"] for dag in scheduled["dags"]}
+    assert timetables == {"churn_nightly": "CronDataIntervalTimetable", "churn_training": timetable}
+
+
+@each_file
+def test_file_is_wiring_only(file: Path) -> None:
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines <= MOST_LINES, f"{file.name} has {lines} lines: move work into churn_ml"
+
+
+@each_file
+def test_no_dag_imports_a_dag(file: Path) -> None:
+    names = {other.stem for other in FILES}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for module in modules:
+            assert module.split(".")[0] not in names, (
+                f"{file.name} imports {module}: use an asset or a trigger"
+            )
+
+
+@each_file
+def test_parsing_imports_nothing_heavy_and_touches_nothing(server: Settings, file: Path) -> None:
+    parsed = run_python(server, IMPORT, str(file))
+    loaded = {module.split(".")[0] for module in parsed["modules"]}
+    heavy = sorted(loaded & set(HEAVY))
+    assert not heavy, f"{file.name} loads {heavy} when it is parsed: import inside the task"
+    assert parsed["seen"] == [], f"{file.name} does I/O when it is parsed: {parsed['seen']}"
+
+
+def test_the_rules_see_every_file(server: Settings) -> None:
+    assert dag_files(server) == FILES
