@@ -28,14 +28,17 @@ from churn_ml.warehouse.sql import SQL, Identifier
 AS_OF = date(2026, 10, 31)
 KNOWN_AT = datetime(2026, 11, 1, 2, tzinfo=UTC)
 BLOCK = 1024 * 1024
+SHAPES = [
+    ("Male", "DSL", "One year"),
+    ("Female", "Fiber optic", "Month-to-month"),
+    ("Female", "No", "Two year"),
+]
 TAILS = [
-    f"{gender},{index % 2},Yes,No,{index % 73},Yes,No phone service,{internet},No,Yes,No,No internet service,No,Yes,"
-    f"{contract},Yes,Bank transfer (automatic),{20 + index * 7 % 9900 / 100:.2f},{index * 31 % 869000 / 100:.2f},No\n"
-    for index, (gender, internet, contract) in enumerate(
-        [("Male", "DSL", "One year"), ("Female", "Fiber optic", "Month-to-month"), ("Female", "No", "Two year")]
-        * 4001
-    )
-]  # fmt: skip
+    f"{gender},{index % 2},Yes,No,{index % 73},Yes,No phone service,{internet},No,Yes,No,"
+    f"No internet service,No,Yes,{contract},Yes,Bank transfer (automatic),"
+    f"{20 + index * 7 % 9900 / 100:.2f},{index * 31 % 869000 / 100:.2f},No\n"
+    for index, (gender, internet, contract) in enumerate(SHAPES * 4001)
+]
 
 
 def write_file(path: Path, columns: list[str], rows: int) -> None:

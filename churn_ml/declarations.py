@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from churn_ml.errors import DeclarationError
 from churn_ml.settings import Settings
@@ -102,7 +103,7 @@ def load_dataset(settings: Settings) -> Dataset:
 def parse_dataset(path: Path) -> Dataset:
     """Parse one declaration file."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  # nosec B506 - a SafeLoader
         dataset = Dataset.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DeclarationError(f"Expected YAML in {path}, found: {error}") from None
@@ -117,8 +118,7 @@ def parse_dataset(path: Path) -> Dataset:
     return dataset
 
 
-def _describe(item: object) -> str:
-    assert isinstance(item, dict)  # noqa: S101 - pydantic's own type
+def _describe(item: ErrorDetails) -> str:
     field = ".".join(map(str, item["loc"])) or "(top level)"
     hint = (
         " Put it in quotes: YAML reads Yes, No, on and off as booleans."

@@ -2,17 +2,15 @@
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
-from psycopg import sql
+from clones import clone_warehouse, drop_warehouse
 
 from churn_ml.services.postgres import remove_postgres, start_postgres
 from churn_ml.settings import Settings
-from churn_ml.warehouse.connection import Role, connect_admin
 from churn_ml.warehouse.provision import provision
 
 
@@ -36,35 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     provision(settings)
     yield settings
     remove_postgres(settings)
-
-
-def clone_warehouse(template: Settings) -> Settings:
-    """Copy the warehouse of `template` under a prefix of its own."""
-    settings = template.model_copy(update={"database_prefix": f"t{uuid.uuid4().hex[:10]}"})
-    with connect_admin(template) as admin:
-        target, source = (
-            sql.Identifier(settings.warehouse_database),
-            sql.Identifier(template.warehouse_database),
-        )
-        admin.execute(sql.SQL("create database {} template {} owner churn_owner").format(target, source))
-        admin.execute(sql.SQL("revoke all on database {} from public").format(target))
-        for role in Role:
-            if role is not Role.AIRFLOW:
-                rights = "connect" if role is Role.READER else "connect, temporary"
-                admin.execute(
-                    sql.SQL("grant {} on database {} to {}").format(
-                        sql.SQL(rights), target, sql.Identifier(role)
-                    )
-                )
-    return settings
-
-
-def drop_warehouse(settings: Settings) -> None:
-    """Drop what `clone_warehouse` made."""
-    with connect_admin(settings) as admin:
-        admin.execute(
-            sql.SQL("drop database {} with (force)").format(sql.Identifier(settings.warehouse_database))
-        )
 
 
 @pytest.fixture

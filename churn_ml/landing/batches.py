@@ -103,7 +103,7 @@ def register_batch(
     fingerprint: Fingerprint,
     counts: RowCounts,
 ) -> bool:
-    """Insert the batch's row; False if the same file is registered by now."""
+    """Insert the batch's row; False if one with the same sha256, entity and as-of date is there."""
     row = connection.execute(
         "insert into ops.landing_batches (batch_id, entity, file_name, file_format, file_sha256,"
         " file_byte_count, as_of_date, known_at, landed_at, run_id, is_first_load, row_count_in_file,"

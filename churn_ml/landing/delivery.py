@@ -93,8 +93,9 @@ def land_file(
             _require_no_publication(loader, path)
         lock_delivery(loader, key, byte_count)
         known = _find_same_file(loader, key, path, byte_count)
-        landed = None if known else _land(loader, dataset, key, path, byte_count, started)
-    return landed or _unchanged(settings, key, path, byte_count, known, started)
+        if known is not None:
+            return _unchanged(key, path, known, started)
+        return _land(loader, dataset, key, path, byte_count, started)
 
 
 def land_path(
@@ -213,23 +214,23 @@ def _find_same_file(loader: Connection, key: BatchKey, path: Path, byte_count: i
 
 def _land(
     loader: Connection, dataset: Dataset, key: BatchKey, path: Path, byte_count: int, started: float
-) -> LandedFile | None:
-    """Store the file; None, and nothing stored, if another landing of it was quicker."""
+) -> LandedFile:
     entity = dataset.entities[key.entity]
     source = _open_source(path, key.entity, entity)
     raw_columns = [entity.columns[column] for column in source.columns]
-    with loader.transaction() as savepoint:
-        batch_id = begin_batch(loader, key)
-        rows = load_rows(loader, key.entity, raw_columns, source, path.name)
-        with rows.quarantine:
-            delivered = source.fingerprint()
-            _require_unchanged_file(path, byte_count, delivered)
-            name = _printable(path.name)
-            file_format = path.suffix.casefold().removeprefix(".") or "csv"
-            if not register_batch(loader, key, batch_id, name, file_format, delivered, rows.counts):
-                savepoint.force_rollback = True
-                return None
-            store_quarantine(loader, key, batch_id, name, rows.quarantine)
+    batch_id = begin_batch(loader, key)
+    rows = load_rows(loader, key.entity, raw_columns, source, path.name)
+    with rows.quarantine:
+        delivered = source.fingerprint()
+        _require_unchanged_file(path, byte_count, delivered)
+        name = _printable(path.name)
+        file_format = path.suffix.casefold().removeprefix(".") or "csv"
+        if not register_batch(loader, key, batch_id, name, file_format, delivered, rows.counts):
+            raise LandingError(
+                f"{path.name}: expected a file that is new for {key.entity} and {key.as_of_date}, found its "
+                f"sha256 {delivered.sha256} in ops.landing_batches with another size. Nothing was stored."
+            )
+        store_quarantine(loader, key, batch_id, name, rows.quarantine)
     seconds = time.perf_counter() - started
     _log_landed(key, path, batch_id, rows.counts, seconds)
     return _landed_file(key, batch_id, path.name, rows.counts, seconds)
@@ -241,14 +242,7 @@ def _open_source(path: Path, entity_name: str, entity: Entity) -> Source:
     return CsvSource(path, entity_name, entity)
 
 
-def _unchanged(
-    settings: Settings, key: BatchKey, path: Path, byte_count: int, known: KnownBatch | None, started: float
-) -> LandedFile:
-    if known is None:
-        with connect(settings, Role.LOADER) as loader:
-            known = _find_same_file(loader, key, path, byte_count)
-    if known is None:
-        raise LandingError(f"{path.name} changed while it was landed. Deliver it again.")
+def _unchanged(key: BatchKey, path: Path, known: KnownBatch, started: float) -> LandedFile:
     seconds = time.perf_counter() - started
     log.info(
         "%s: the same file was landed as batch %d for %s: nothing to do, %.2f s",

@@ -37,8 +37,9 @@ def settle_night(settings: Settings, run_id: str) -> bool:
         if newest is None:
             raise LandingError(
                 f"Expected a snapshot of {dataset.dataset} for {nominal} or before, known by "
-                f"{run.known_as_of.isoformat()}, found none. Put a file in {settings.inbox}/{nominal}/, or "
-                "land one with `churn-ml land <file> --as-of <date>`, then run the night again."
+                f"{run.known_as_of.isoformat()}, found {_known_too_late(loader, nominal)}. "
+                f"Put a file in {settings.inbox}/{nominal}/ and run the night again, or land a history with "
+                "`churn-ml land <file> --as-of <date> --first-load` before the first night is published."
             )
         if published is None or published == run.known_as_of:
             loader.execute("select ops.settle_run(%s, %s)", [run_id, newest])
@@ -59,6 +60,15 @@ def _newest_snapshot(
         [entities, nominal, known_as_of, len(entities)],
     ).fetchone()
     return row[0] if row else None
+
+
+def _known_too_late(loader: Connection, nominal: date) -> str:
+    row = loader.execute(
+        "select as_of_date, known_at from ops.landing_batches where as_of_date <= %s"
+        " order by as_of_date desc, known_at limit 1",
+        [nominal],
+    ).fetchone()
+    return f"the one of {row[0]}, which is known only from {row[1].isoformat()} on" if row else "none"
 
 
 def _published_cut_off(loader: Connection, as_of_date: date) -> datetime | None:

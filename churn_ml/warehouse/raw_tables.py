@@ -13,25 +13,9 @@ META_COLUMNS = {
     "_landed_at": "timestamptz not null default raw.landing_landed_at()",
 }
 
-# A COPY plans the defaults of its table once, and the planner replaces a call of an immutable
-# function by its value. Declared stable, as they honestly are, these functions would run once per
-# row and cost a third of the speed of landing. A prepared INSERT would keep the values of its
-# first plan: rows enter raw by COPY, or with every one of these columns stated.
-_LANDING_SETTINGS = {
-    "landing_batch_id": "bigint",
-    "landing_row_sequence": "regclass",
-    "landing_as_of_date": "date",
-    "landing_known_at": "timestamptz",
-    "landing_landed_at": "timestamptz",
-}
-
 
 def ensure_raw_tables(owner: Connection, dataset: Dataset) -> None:
     """Create the raw table of each entity, or add the columns it lacks; nothing is ever dropped."""
-    for name, data_type in _LANDING_SETTINGS.items():
-        _ensure_landing_setting(owner, name, data_type)
-    # A batch's rows carry its id before its counts, and so its own row, are known.
-    owner.execute("grant usage on sequence ops.landing_batches_batch_id_seq to churn_loader")
     for entity_name, entity in dataset.entities.items():
         table = sql.Identifier("raw", entity_name)
         meta = [sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(t)) for n, t in META_COLUMNS.items()]
@@ -48,15 +32,3 @@ def ensure_raw_tables(owner: Connection, dataset: Dataset) -> None:
                 sql.Identifier(f"{entity_name}_batch_brin"), table
             )
         )
-
-
-def _ensure_landing_setting(owner: Connection, name: str, data_type: str) -> None:
-    value = sql.SQL("nullif(current_setting({}), '')").format(sql.Literal(f"churn.{name}"))
-    # text casts to regclass by looking a name up; through oid it does not.
-    path = sql.SQL("oid::regclass") if data_type == "regclass" else sql.SQL(data_type)
-    owner.execute(
-        sql.SQL(
-            "create or replace function raw.{}() returns {} language sql immutable parallel restricted "
-            "return {}::{}"
-        ).format(sql.Identifier(name), sql.SQL(data_type), value, path)
-    )

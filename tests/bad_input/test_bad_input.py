@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from bad_input_corpus import CODECS, CORPUS, DECLARATION, Case, Rows
-from conftest import clone_warehouse, drop_warehouse
+from clones import clone_warehouse, drop_warehouse
 from hypothesis import strategies as st
 
 from churn_ml.declarations import load_dataset

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -296,7 +297,16 @@ def test_night_does_not_see_a_snapshot_that_was_known_later(settings: Settings) 
 def test_night_without_a_snapshot_fails_and_says_what_to_do(settings: Settings) -> None:
     land_path(settings, deliver(settings, NOVEMBER, "a"), known_at=cut_off(NOVEMBER))
     run = open_run(settings, "night", cut_off(OCTOBER))
-    with pytest.raises(LandingError, match="churn-ml land <file> --as-of <date>"):
+    with pytest.raises(LandingError, match=r"found none\. Put a file in .*/telco/2026-10-31/"):
+        settle_night(settings, run.run_id)
+
+
+def test_night_that_may_not_know_its_snapshot_says_from_when_it_is_known(settings: Settings) -> None:
+    land_path(settings, deliver(settings, OCTOBER, "a"), known_at=cut_off(NOVEMBER))
+    run = open_run(settings, "night", cut_off(OCTOBER))
+    with pytest.raises(
+        LandingError, match="the one of 2026-10-31, which is known only from 2026-12-01T02:00"
+    ):
         settle_night(settings, run.run_id)
 
 
@@ -326,3 +336,84 @@ def test_large_unclean_file_lands_in_a_few_seconds(settings: Settings, tmp_path:
     result = land(settings, path)
     assert (result.rows_landed, result.rows_in_file > 30_000) == (30_000, True)
     assert result.seconds < 30
+
+
+def test_register_holds_a_file_once_whatever_its_size_says(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_bytes(customers(settings, "a"))
+    land(settings, path)
+    with connect(settings, Role.OWNER) as owner:
+        owner.execute("update ops.landing_batches set file_byte_count = 1")
+    with pytest.raises(LandingError, match=r"in ops\.landing_batches with another size"):
+        land(settings, path)
+    assert stored(settings, "select count(*) from raw.customers") == [(1,)]
+
+
+def test_file_that_grows_while_it_is_read_is_refused(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_bytes(customers(settings, "a"))
+    with ThreadPoolExecutor(1) as pool:
+        with connect(settings, Role.OWNER) as blocker:
+            blocker.execute("lock table raw.customers in exclusive mode")
+            landing = pool.submit(land, settings, path)
+            wait_for_lock(settings)
+            with path.open("ab") as file:
+                file.write(customers(settings, "b").splitlines(keepends=True)[1])
+        with pytest.raises(LandingError, match="the file changed while it was read"):
+            landing.result()
+    assert stored(settings, "select from ops.landing_batches") == []
+
+
+def wait_for_lock(settings: Settings) -> None:
+    for _ in range(500):
+        if stored(settings, "select from pg_locks where not granted"):
+            return
+        time.sleep(0.02)
+    pytest.fail("the landing never waited for the table")
+
+
+def dataset_with(settings: Settings, tmp_path: Path, before: str, after: str) -> Settings:
+    project = tmp_path / "project"
+    (project / "datasets").mkdir(parents=True)
+    text = (settings.project_dir / "datasets" / "telco.yml").read_text(encoding="utf-8")
+    (project / "datasets" / "telco.yml").write_text(text.replace(before, after), encoding="utf-8")
+    return settings.model_copy(update={"project_dir": project})
+
+
+def test_dated_dataset_keeps_the_date_of_its_night(settings: Settings, tmp_path: Path) -> None:
+    settings = dataset_with(settings, tmp_path, 'kind: "snapshot"', 'kind: "dated"')
+    run = open_run(settings, "night", cut_off(OCTOBER))
+    assert settle_night(settings, run.run_id)
+    assert read_run(settings, run.run_id).as_of_date == OCTOBER
+
+
+def test_dated_dataset_lands_a_file_without_a_date(settings: Settings, tmp_path: Path) -> None:
+    settings = dataset_with(settings, tmp_path, 'kind: "snapshot"', 'kind: "dated"')
+    path = tmp_path / "customers.csv"
+    path.write_bytes(customers(settings, "a"))
+    assert [land(settings, path, None).is_unchanged for _ in range(2)] == [False, True]
+    assert stored(settings, "select _as_of_date from raw.customers") == [(None,)]
+
+
+def test_name_that_matches_two_entities_is_refused(settings: Settings, tmp_path: Path) -> None:
+    path = deliver(settings, OCTOBER, "a")
+    second = """  others:
+    files: ["customers.*"]
+    delimiter: ","
+    encoding: "UTF8"
+    key: ["id"]
+    columns: {"id": "id"}
+sensitive_features: []"""
+    settings = dataset_with(settings, tmp_path, "sensitive_features: []", second)
+    with pytest.raises(LandingError, match="found customers and others"):
+        land_path(settings, path)
+
+
+def test_folder_with_another_name_is_left_alone_and_named_in_the_log(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    deliver(settings, OCTOBER, "a")
+    deliver(settings, "archive", "b")
+    with caplog.at_level(logging.WARNING, "churn_ml.landing"):
+        assert len(land_path(settings, settings.inbox)) == 1
+    assert "archive is not named YYYY-MM-DD: left alone" in caplog.text
