@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ Layer = Literal["staging", "intermediate", "features", "marts"]
 
 _BUILD_LOCK = 7203448
 _DONE = {"success", "pass", "warn"}
+_BUILDING_COMMANDS = {"build", "run", "seed", "snapshot"}
 _SESSION = "-c TimeZone=UTC -c datestyle=ISO,YMD -c work_mem=128MB"
 
 
@@ -57,8 +58,9 @@ class NodeResult:
 def build_layer(settings: Settings, run_id: str, layer: Layer, try_number: int = 1) -> LayerSummary:
     """Build and test one layer of the run's night; seeds are built with staging.
 
-    On a later try, nodes that succeeded for this run stay as they are, save what stands
-    above or below a failed test.
+    On a later try, nodes that succeeded for this run stay as they are, save what a failed test
+    tested and what was built on it. Where everything succeeded, or what the layer reads was made
+    anew since, the whole layer is built again.
 
     Raises
     ------
@@ -72,9 +74,6 @@ def build_layer(settings: Settings, run_id: str, layer: Layer, try_number: int =
         selection = _select_layer(layer)
         if try_number > 1:
             selection = _select_rest(settings, warehouse, run_id, layer, options)
-            if not selection:
-                log.info("dbt %s: everything succeeded on an earlier try", layer)
-                return LayerSummary(layer, 0, 0, time.monotonic() - started)
         recorder = _Recorder(warehouse, run_id, layer, try_number)
         result = dbtRunner(callbacks=[recorder.receive]).invoke(
             ["build", *selection, "--exclude-resource-type", "unit_test", *options, *_places(settings)]
@@ -96,7 +95,9 @@ def run_dbt(settings: Settings, arguments: Sequence[str], run_id: str | None = N
     variables = ["--vars", _variables(settings, read_run(settings, run_id))] if run_id else []
     if "--vars" in arguments:
         variables = []
-    with _dbt_environment(settings):
+    builds = bool(_BUILDING_COMMANDS & set(arguments))
+    lock = _one_build_at_a_time(settings) if builds else nullcontext()
+    with lock, _dbt_environment(settings):
         result = dbtRunner().invoke([*arguments, *variables, *_places(settings)])
     if not result.success:
         reason = f": {result.exception}" if result.exception else ", see its output above"
@@ -188,7 +189,8 @@ class _Recorder:
 
     def _record(self, result: NodeResult) -> None:
         self.results.append(result)
-        rows = "" if result.row_count is None else f", {result.row_count} rows"
+        noun = "failing rows" if result.resource_type == "test" else "rows"
+        rows = "" if result.row_count is None else f", {result.row_count} {noun}"
         level = logging.INFO if result.status in _DONE else logging.ERROR
         log.log(
             level,
@@ -229,9 +231,7 @@ def _row_count(resource_type: str, outcome: Any) -> int | None:
     return affected if affected >= 0 else None
 
 
-def _summarise(
-    result: dbtRunnerResult, recorder: _Recorder, layer: str, seconds: float
-) -> LayerSummary:
+def _summarise(result: dbtRunnerResult, recorder: _Recorder, layer: str, seconds: float) -> LayerSummary:
     failed = [node for node in recorder.results if node.status not in _DONE | {"skipped"}]
     if failed or not result.success:
         raise TransformationError(_failure(layer, failed, result))
@@ -245,13 +245,25 @@ def _summarise(
 
 
 def _failure(layer: str, failed: Iterable[NodeResult], result: dbtRunnerResult) -> str:
-    lines = [f"  {node.resource_type} {node.node_name} ({node.status}): {node.message}" for node in failed]
+    meanings = _read_meanings(result)
+    lines = [
+        f"  {node.resource_type} {node.node_name} ({node.status}): {node.message}"
+        + (f" ({meanings[node.node_id]})" if meanings.get(node.node_id) else "")
+        for node in failed
+    ]
     if result.exception is not None:
         lines.append(f"  {result.exception}")
     return "\n".join(
         [f"Expected every node of layer {layer} to succeed, found:", *lines,
          "Mend the data or the model and retry: the retry resumes at what failed."]
     )  # fmt: skip
+
+
+def _read_meanings(result: dbtRunnerResult) -> dict[str, str]:
+    """Return what each test of the build stands for, as its YAML describes it."""
+    outcomes = getattr(result.result, "results", [])
+    tests = [outcome.node for outcome in outcomes if outcome.node.resource_type == "test"]
+    return {test.unique_id: " ".join(test.description.split()) for test in tests}
 
 
 def _select_layer(layer: str) -> list[str]:
@@ -263,23 +275,37 @@ def _select_layer(layer: str) -> list[str]:
 def _select_rest(
     settings: Settings, warehouse: Connection, run_id: str, layer: str, options: list[str]
 ) -> list[str]:
-    """Return the selection of what an earlier try left undone; empty if there is nothing."""
-    parsed = dbtRunner().invoke(["parse", *options, *_places(settings)])
-    if not parsed.success:
-        raise TransformationError(f"Expected the dbt project to parse, found: {parsed.exception}")
+    """Return the selection of what an earlier, failed try left undone; else the whole layer."""
     statuses = _earlier_statuses(warehouse, run_id, layer)
     if not statuses:
         return _select_layer(layer)
+    parsed = dbtRunner().invoke(["parse", *options, *_places(settings)])
+    if not parsed.success:
+        raise TransformationError(f"Expected the dbt project to parse, found: {parsed.exception}")
     rest = _find_rest(parsed.result, layer, statuses)
+    if not rest:
+        log.info("dbt %s: succeeded on an earlier try and is built again", layer)
+        return _select_layer(layer)
     log.info("dbt %s: resuming, %d nodes are left", layer, len(rest))
-    return ["--select", *sorted(rest), "--indirect-selection", "empty"] if rest else []
+    return ["--select", *sorted(rest), "--indirect-selection", "empty"]
 
 
 def _earlier_statuses(warehouse: Connection, run_id: str, layer: str) -> dict[str, str]:
+    """Return how each node last ended in this run; nothing if what it reads was made anew since."""
     rows = warehouse.execute(
-        "select distinct on (node_id) node_id, status from ops.dbt_results"
-        " where run_id = %s and layer = %s order by node_id, dbt_result_id desc",
-        [run_id, layer],
+        "with earlier as ("
+        " select distinct on (node_id) node_id, status, dbt_result_id, recorded_at"
+        " from ops.dbt_results where run_id = %(run_id)s and layer = %(layer)s"
+        " order by node_id, dbt_result_id desc"
+        ") select node_id, status from earlier"
+        " where not exists (select from ops.dbt_results where run_id = %(run_id)s and layer <> %(layer)s"
+        " and dbt_result_id > (select max(dbt_result_id) from earlier))"
+        " and not exists (select from ops.landing_batches where run_id = %(run_id)s"
+        " and landed_at > (select min(recorded_at) from earlier))"
+        " and not exists (select from ops.pipeline_runs"
+        " join scores.customer_scores using (run_id, as_of_date)"
+        " where run_id = %(run_id)s and scored_at > (select min(recorded_at) from earlier))",
+        {"run_id": run_id, "layer": layer},
     ).fetchall()
     return {str(node_id): str(status) for node_id, status in rows}
 

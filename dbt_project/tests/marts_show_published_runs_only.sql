@@ -1,5 +1,5 @@
 -- Every table of marts that carries a run is under row-level security, every view asks
--- with the rights of its reader, and BI may read both.
+-- with the rights of its reader, and BI may read both and write neither.
 -- depends_on: {{ ref('dim_scoring_run') }}
 -- depends_on: {{ ref('fct_churn_score') }}
 -- depends_on: {{ ref('customer_churn_current') }}
@@ -7,29 +7,47 @@
 -- depends_on: {{ ref('warehouse_freshness') }}
 with
 
+policies as (
+
+    select polrelid as oid
+    from pg_policy
+    where
+        polname = 'published_runs'
+        and pg_get_expr(polqual, polrelid) ~ '(published_run_ids|current_run_id)'
+
+),
+
+run_columns as (
+
+    select attrelid as oid
+    from pg_attribute
+    where
+        attname = 'run_id'
+        and not attisdropped
+
+),
+
 relations as (
 
     select
-        oid,
-        relname,
-        relkind,
-        relrowsecurity,
-        coalesce('security_invoker=true' = any(reloptions), false) as is_invoker,
-        exists (
-            select from pg_attribute
-            where attrelid = pg_class.oid and attname = 'run_id' and not attisdropped
-        ) as has_run,
-        exists (
-            select from pg_policy
-            where
-                polrelid = pg_class.oid
-                and polname = 'published_runs'
-                and pg_get_expr(polqual, polrelid) ~ '(published_run_ids|current_run_id)'
-        ) as has_policy
-    from pg_class
+        relations.relname,
+        relations.relkind,
+        relations.relrowsecurity and policies.oid is not null as is_protected,
+        run_columns.oid is not null as has_run,
+        coalesce('security_invoker=true' = any(relations.reloptions), false)
+            as is_invoker,
+        has_table_privilege('bi_reader', relations.oid, 'select') as is_readable,
+        has_table_privilege(
+            'bi_reader', relations.oid, 'insert, update, delete, truncate'
+        ) as is_writable
+    from pg_class as relations
+    left join policies
+        on relations.oid = policies.oid
+    left join run_columns
+        on relations.oid = run_columns.oid
     where
-        relnamespace = 'marts'::regnamespace
-        and relkind in ('r', 'p', 'v', 'm')
+        relations.relnamespace = 'marts'::regnamespace
+        and relations.relkind in ('r', 'p', 'v', 'm')
 
 ),
 
@@ -40,9 +58,9 @@ final as (
     where
         relkind = 'm'
         or (relkind = 'v' and not is_invoker)
-        or (relkind in ('r', 'p') and has_run and not (relrowsecurity and has_policy))
-        or not has_table_privilege('bi_reader', oid, 'select')
-        or has_table_privilege('bi_reader', oid, 'insert, update, delete, truncate')
+        or (relkind in ('r', 'p') and has_run and not is_protected)
+        or not is_readable
+        or is_writable
 
 )
 

@@ -31,6 +31,10 @@ def customer(customer_id: str, **changes: str | None) -> dict[str, str | None]:
     return {"customer_id": customer_id, **_PLAIN, **changes}
 
 
+def _new_sha256() -> str:
+    return hashlib.sha256(b"%d" % next(_batch_numbers)).hexdigest()
+
+
 def deliver(
     settings: Settings,
     *rows: Mapping[str, str | None],
@@ -41,11 +45,20 @@ def deliver(
     with connect(settings, Role.LOADER) as loader:
         [batch_id] = loader.execute(
             "insert into ops.landing_batches (entity, file_name, file_format, file_sha256, file_byte_count,"
-            " as_of_date, known_at, is_first_load, row_count_in_file, row_count_landed, row_count_quarantined)"
+            " as_of_date, known_at, is_first_load,"
+            " row_count_in_file, row_count_landed, row_count_quarantined)"
             " values ('customers', 'by hand', 'csv', %s, 1, %s, %s, false, %s, %s, 0) returning batch_id",
-            [hashlib.sha256(b"%d" % next(_batch_numbers)).hexdigest(), as_of_date, known_at, len(rows), len(rows)],
-        ).fetchone() or [0]  # fmt: skip
-        columns = ["customer_id", *_PLAIN, "_batch_id", "_row_number", "_as_of_date", "_known_at", "_landed_at"]
+            [_new_sha256(), as_of_date, known_at, len(rows), len(rows)],
+        ).fetchone() or [0]
+        columns = [
+            "customer_id",
+            *_PLAIN,
+            "_batch_id",
+            "_row_number",
+            "_as_of_date",
+            "_known_at",
+            "_landed_at",
+        ]
         statement = sql.SQL("copy raw.customers ({}) from stdin").format(
             sql.SQL(", ").join(map(sql.Identifier, columns))
         )
@@ -76,8 +89,9 @@ def audit(settings: Settings, run: Run) -> None:
     """Record a marts gate that passed."""
     with connect(settings, Role.AUDITOR) as auditor:
         auditor.execute(
-            "insert into ops.validation_results (run_id, gate, suite, check_name, table_name, severity, verdict,"
-            " expected, owner, reason) values (%s, 'marts', 'by hand', 'none', 'none', 'block', 'pass', '', '', '')",
+            "insert into ops.validation_results (run_id, gate, suite, check_name, table_name, severity,"
+            " verdict, expected, owner, reason)"
+            " values (%s, 'marts', 'by hand', 'none', 'none', 'block', 'pass', '', '', '')",
             [run.run_id],
         )
 

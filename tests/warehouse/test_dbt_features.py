@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from conftest import clone_warehouse, drop_warehouse
+from clones import clone_warehouse, drop_warehouse
 from telco_nights import BEFORE_FEATURES, CUT_OFF, DAY, build, customer, deliver, rows
 
 from churn_ml.errors import TransformationError
@@ -79,7 +79,8 @@ def test_refused_values_are_reported_with_their_place(built: Settings) -> None:
 
 def test_population_says_who_is_scored_and_why_not(built: Settings) -> None:
     found = rows(
-        built, "select customer_id, is_active, is_eligible, exclusion_reason from features.customer_population"
+        built,
+        "select customer_id, is_active, is_eligible, exclusion_reason from features.customer_population",
     )
     reasons = {name: (active, eligible, reason) for name, active, eligible, reason in found}
     refused = (True, False, "rejected_value")
@@ -199,12 +200,14 @@ def test_night_without_parameters_fails_and_names_the_seed(settings: Settings) -
     build(settings, run, "staging", "intermediate")
     with connect(settings, Role.TRANSFORMER) as transformer:
         transformer.execute("update staging.decision_parameters set valid_to = %s", [DAY])
-    with pytest.raises(TransformationError, match=r"(?s)valid on 2026-10-31, found 0.*decision_parameters\.csv"):
+    with pytest.raises(
+        TransformationError, match=r"(?s)valid on 2026-10-31, found 0.*decision_parameters\.csv"
+    ):
         build(settings, run, "features")
 
 
 def test_night_without_customers_fails(settings: Settings) -> None:
     run = open_run(settings, "night", CUT_OFF)
     build(settings, run, "staging", "intermediate")
-    with pytest.raises(TransformationError, match="snapshot_is_not_empty"):
+    with pytest.raises(TransformationError, match=r"snapshot_is_not_empty.*land a delivery for its day"):
         build(settings, run, "features")

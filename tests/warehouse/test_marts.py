@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from conftest import clone_warehouse, drop_warehouse
+from clones import clone_warehouse, drop_warehouse
 from telco_nights import (
     BEFORE_FEATURES,
     CUT_OFF,
@@ -61,7 +61,9 @@ def columns_of(settings: Settings, table: str) -> list[str]:
 def contents(settings: Settings, table: str, run: Run) -> list[tuple[object, ...]]:
     columns = [name for name in columns_of(settings, table) if name not in RUN_TIME_COLUMNS]
     return rows(
-        settings, f"select {', '.join(columns)} from marts.{table} where run_id = %s order by 1, 2, 3", [run.run_id]
+        settings,
+        f"select {', '.join(columns)} from marts.{table} where run_id = %s order by 1, 2, 3",
+        [run.run_id],
     )
 
 
@@ -100,8 +102,13 @@ def test_tiers_change_exactly_at_their_limits(nights: tuple[Settings, list[Run]]
         settings, "select customer_id, risk_tier from marts.customer_churn_current", role=Role.READER
     )
     assert dict(found) == {
-        "low": "low", "medium": "medium", "still medium": "medium", "high": "high", "sure": "high", "wrong": None,
-    }  # fmt: skip
+        "low": "low",
+        "medium": "medium",
+        "still medium": "medium",
+        "high": "high",
+        "sure": "high",
+        "wrong": None,
+    }
 
 
 def test_everyone_of_the_snapshot_is_in_the_history_with_a_score_or_a_reason(
@@ -185,13 +192,16 @@ def test_every_column_has_a_comment(nights: tuple[Settings, list[Run]]) -> None:
     assert bare == []
 
 
-@pytest.mark.parametrize("statement", ["insert into {} default values", "delete from {}", "update {} set run_id = ''"])
+@pytest.mark.parametrize(
+    "statement", ["insert into {} default values", "delete from {}", "update {} set run_id = ''"]
+)
 @pytest.mark.parametrize("table", TABLES)
 def test_reader_may_write_nothing(nights: tuple[Settings, list[Run]], table: str, statement: str) -> None:
     settings, _ = nights
-    with connect(settings, Role.READER) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with connect(settings, Role.READER) as reader:
         reader.execute("set transaction read write")
-        reader.execute(statement.format(f"marts.{table}"))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute(statement.format(f"marts.{table}"))
 
 
 def test_freshness_ages_by_the_clock(nights: tuple[Settings, list[Run]]) -> None:

@@ -55,7 +55,7 @@ final as (
         parameters.tier_high_from,
         parameters.value_horizon_months,
         parameters.max_age_days,
-        '{{ run_started_at.isoformat() }}'::timestamptz as built_at
+        '{{ run_started_at }}'::timestamptz as built_at
     from runs
     cross join population
     cross join parameters

@@ -10,7 +10,7 @@ runs as (
         known_as_of,
         max_age_days
     from {{ ref('dim_scoring_run') }}
-    where run_id = any((select ops.published_run_ids())::text [])
+    where run_id = any((select ops.published_run_ids())::text[])
 
 ),
 
@@ -23,11 +23,10 @@ newest as (
 
 ),
 
--- A night is due at 02:00 UTC and describes the day before: the one place with a clock.
-expected as (
+-- A night runs at 02:00 UTC and describes the day before: the one place with a clock.
+due as (
 
-    select
-        (now() at time zone 'UTC' - interval '2 hours')::date - 1 as expected_as_of_date
+    select (now() at time zone 'UTC' - interval '2 hours')::date - 1 as due_date
 
 ),
 
@@ -37,12 +36,11 @@ final as (
         newest.run_id,
         newest.as_of_date as last_as_of_date,
         newest.known_as_of as last_known_as_of,
-        expected.expected_as_of_date,
-        expected.expected_as_of_date - newest.as_of_date as age_days,
-        coalesce(
-            expected.expected_as_of_date - newest.as_of_date > newest.max_age_days, true
-        ) as is_stale
-    from expected
+        due.due_date as expected_as_of_date,
+        due.due_date - newest.as_of_date as age_days,
+        coalesce(due.due_date - newest.as_of_date > newest.max_age_days, true)
+            as is_stale
+    from due
     left join newest
         on true
 

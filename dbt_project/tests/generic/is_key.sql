@@ -4,6 +4,7 @@
 #}
 {% test is_key(model, columns) %}
     {{ config(fail_calc="coalesce(sum(fault_count), 0)") }}
+    {#- A test with a `where` gets a subquery in place of the relation. -#}
     {%- set query -%}
         select count(*)
         from pg_constraint as keys
@@ -18,7 +19,7 @@
                     and attributes.attnum = any(keys.conkey)
             ) = array['{{ columns | sort | join("', '") }}']
     {%- endset -%}
-    {%- if execute and run_query(query).columns[0][0] == 1 -%}
+    {%- if execute and model is not string and run_query(query).columns[0][0] == 1 -%}
         select 0 as fault_count
     {%- else -%}
         select count(*) as fault_count

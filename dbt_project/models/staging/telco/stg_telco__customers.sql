@@ -85,23 +85,11 @@ delivered as (
 
 newest as (
 
-    select distinct on (customer_id) *
+    select distinct on (customer_id)
+        *,
+        {{- cast_columns(casts) | indent(4) }}
     from delivered
     order by customer_id asc, _known_at desc, _batch_id desc, _row_number desc
-
-),
-
-typed as (
-
-    select
-        newest.*,
-        typed_values.*
-    from newest
-    cross join lateral (
-        select
-        {{- cast_columns(casts) | indent(8) }}
-        offset 0
-    ) as typed_values
 
 ),
 
@@ -116,7 +104,7 @@ final as (
         _batch_id as batch_id,
         _row_number as row_number,
         _known_at as known_at
-    from typed
+    from newest
 
 )
 
