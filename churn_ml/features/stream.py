@@ -1,7 +1,8 @@
 """Rows of a query as Arrow tables of a fixed size, in constant memory."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.csv
@@ -20,7 +21,7 @@ def stream_tables(
     parameters: Sequence[object],
     column_types: Mapping[str, pa.DataType],
     rows_per_table: int,
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table]:
     """Yield the rows of `query` in their order, `rows_per_table` at a time (the last may be shorter).
 
     Every column is read as the type that `column_types` states, none is guessed: SQL null is null
@@ -45,6 +46,18 @@ def stream_tables(
         yield from _regroup(reader, rows_per_table)
 
 
+def read_ahead(tables: Iterator[pa.Table]) -> Generator[pa.Table]:
+    """Yield `tables` while a thread reads the next one.
+
+    Close it before `tables`: closing waits for the table that is being read.
+    """
+    with ThreadPoolExecutor(1, "read-ahead") as thread:
+        waiting = thread.submit(next, tables, None)
+        while (table := waiting.result()) is not None:
+            waiting = thread.submit(next, tables, None)
+            yield table
+
+
 def read_table(
     connection: Connection,
     query: Composed,
@@ -52,9 +65,10 @@ def read_table(
     column_types: Mapping[str, pa.DataType],
 ) -> pa.Table:
     """Read all rows of `query`; for training panels, which are held in memory as a whole."""
-    tables = stream_tables(connection, query, parameters, column_types, rows_per_table=1 << 20)
-    whole = pa.concat_tables(tables)
-    return whole.unify_dictionaries()
+    tables = list(stream_tables(connection, query, parameters, column_types, rows_per_table=1 << 20))
+    if not tables:
+        return pa.schema(dict(column_types)).empty_table()
+    return pa.concat_tables(tables).unify_dictionaries()
 
 
 def _convert_options(column_types: Mapping[str, pa.DataType]) -> pyarrow.csv.ConvertOptions:

@@ -4,7 +4,9 @@ import io
 import logging
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +20,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from churn_ml.declarations import Dataset, load_dataset
 from churn_ml.errors import ScoringError
 from churn_ml.features.contract import FeatureContract, read_contract
-from churn_ml.features.stream import stream_tables
+from churn_ml.features.stream import read_ahead, stream_tables
 from churn_ml.models.crossfit import NOT_TRAINED_ON
 from churn_ml.models.registry import LoadedModel, champion_at, load_model
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
-from churn_ml.warehouse.copying import open_copy_in
+from churn_ml.warehouse.copying import ByteSink, open_copy_in
 from churn_ml.warehouse.runs import Run, read_run
-from churn_ml.warehouse.sql import SQL
+from churn_ml.warehouse.sql import SQL, Identifier
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +59,13 @@ _COUNT_QUERY = """
     left join features.customer_features using (customer_id, as_of_date, known_as_of)
     where as_of_date = %s and known_as_of = %s and customer_population.is_eligible
 """
-_COPY = SQL(
-    "copy scores.customer_scores (as_of_date, run_id, customer_id, churn_probability_raw,"
-    " churn_probability, model_version, is_out_of_fold, feature_row_sha256, scored_at)"
-    " from stdin (format csv)"
-).format()
+_SCORE_COLUMNS = [
+    "as_of_date", "run_id", "customer_id", "churn_probability_raw", "churn_probability",
+    "model_version", "is_out_of_fold", "feature_row_sha256", "scored_at",
+]  # fmt: skip
+_COPY = SQL("copy scores.customer_scores ({}) from stdin (format csv)").format(
+    SQL(", ").join(map(Identifier, _SCORE_COLUMNS))
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ def peak_memory_mb() -> float:
 def _prepare(settings: Settings, run: Run) -> None:
     """Make the month's partition and discard an earlier attempt, each in a transaction of its own."""
     with connect(settings, Role.SCORER, autocommit=True) as scorer:
-        if scorer.execute("select from ops.publications where run_id = %s", [run.run_id]).fetchone():
+        published = scorer.execute("select from ops.publications where run_id = %s", [run.run_id]).fetchone()
+        if published is not None:  # the row has no columns, so it is falsy
             raise ScoringError(
                 f"Expected a run that was never published, found {run.run_id} published once: its scores "
                 "stay. "
@@ -165,19 +170,31 @@ def _count_eligible(source: Connection, run: Run) -> int:
 
 
 def _write_scores(source: Connection, target: Connection, run: Run, champion: LoadedModel) -> int:
+    """Read, predict and write at the same time, a chunk each."""
     scored_at = datetime.now(UTC)
-    written = 0
-    with open_copy_in(target, _COPY) as sink:
-        for chunk in _read_chunks(source, run, champion):
+    writing: list[Future[int]] = []
+    with (
+        open_copy_in(target, _COPY) as sink,
+        ThreadPoolExecutor(1, "write-scores") as writer,
+        closing(_read_chunks(source, run, champion)) as chunks,
+        closing(read_ahead(chunks)) as ahead,
+    ):
+        written = 0
+        for chunk in ahead:
             scores = score_chunk(chunk, run, champion, scored_at)
-            content = io.BytesIO()
-            pyarrow.csv.write_csv(scores, content, pyarrow.csv.WriteOptions(include_header=False))
-            sink.write(content.getvalue())
-            written += scores.num_rows
-    return written
+            written += sum(sent.result() for sent in writing)
+            writing = [writer.submit(_send, sink, scores)]
+        return written + sum(sent.result() for sent in writing)
 
 
-def _read_chunks(source: Connection, run: Run, champion: LoadedModel) -> Iterator[pa.Table]:
+def _send(sink: ByteSink, scores: pa.Table) -> int:
+    content = io.BytesIO()
+    pyarrow.csv.write_csv(scores, content, pyarrow.csv.WriteOptions(include_header=False))
+    sink.write(content.getvalue())
+    return int(scores.num_rows)
+
+
+def _read_chunks(source: Connection, run: Run, champion: LoadedModel) -> Generator[pa.Table]:
     contract: FeatureContract = champion.contract
     return stream_tables(
         source,
@@ -214,9 +231,3 @@ def score_chunk(chunk: pa.Table, run: Run, champion: LoadedModel, scored_at: dat
         "feature_row_sha256": chunk.column("feature_row_sha256"),
     }
     return pa.table(columns).select(_SCORE_COLUMNS)
-
-
-_SCORE_COLUMNS = [
-    "as_of_date", "run_id", "customer_id", "churn_probability_raw", "churn_probability",
-    "model_version", "is_out_of_fold", "feature_row_sha256", "scored_at",
-]  # fmt: skip

@@ -21,7 +21,7 @@ from churn_ml.settings import Settings
 from churn_ml.training.evaluation import evaluate
 from churn_ml.training.gates import calibration_gate
 from churn_ml.training.panel import Panel, read_panel
-from churn_ml.warehouse.runs import Run, read_run
+from churn_ml.warehouse.runs import Run, close_run, read_run
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ def train_model(
     best = select(trials)
     metrics: dict[str, Any] = best.metrics | {"candidates": {trial.family: trial.metrics for trial in trials}}
     model_version = register(settings, _new_model(dataset, run, panel, best, metrics, seed))
+    close_run(settings, run_id, "succeeded")
     log.info(
         "trained %s on %d customers (%d churned) in %.1f s: %s, log loss %.4f",
         model_version, panel.row_count, panel.churned.sum(), time.monotonic() - started, best.family,

@@ -103,14 +103,18 @@ def test_a_function_smuggled_into_a_pipeline_is_refused() -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(entries["schema.json"])
-    schema["content"].append({"__class__": "system", "__module__": "os", "__loader__": "FunctionNode", "__id__": 1})
+    schema["content"].append(
+        {"__class__": "system", "__module__": "os", "__loader__": "FunctionNode", "__id__": 1}
+    )
     entries["schema.json"] = json.dumps(schema).encode()
     changed = io.BytesIO()
     with zipfile.ZipFile(changed, "w") as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
     with pytest.raises(ArtifactError, match=r"os\.system|posix\.system"):
-        load_pipelines(changed.getvalue(), sha256_of(changed.getvalue()), "spline_logistic", running_versions())
+        load_pipelines(
+            changed.getvalue(), sha256_of(changed.getvalue()), "spline_logistic", running_versions()
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", skops.io.dumps({"a": 1}), skops.io.dumps([1, 2])])
@@ -119,7 +123,9 @@ def test_bytes_that_hold_no_pipelines_are_refused(content: bytes) -> None:
         load_pipelines(content, sha256_of(content), "spline_logistic", running_versions())
 
 
-def test_another_scikit_learn_is_refused_and_another_numpy_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_scikit_learn_is_refused_and_another_numpy_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     content = dump_pipelines(fitted(candidate_of("spline_logistic")))
     load_pipelines(content, sha256_of(content), "spline_logistic", running_versions() | {"numpy": "1.0"})
     assert "numpy 1.0" in caplog.text

@@ -81,7 +81,10 @@ def test_check_accepts_a_column_that_is_missing_everywhere() -> None:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (FeatureColumn("contract", "text", "point", "other"), r"contract: expected .*unit None.* found .*unit other"),
+        (
+            FeatureColumn("contract", "text", "point", "other"),
+            r"contract: expected .*unit None.* found .*unit other",
+        ),
         (FeatureColumn("contract", "boolean", "point", None), r"contract: expected text .* found boolean"),
         (FeatureColumn("plan", "text", "point", None), r"contract: missing; plan: unknown to the model"),
     ],

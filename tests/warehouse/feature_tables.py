@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 from psycopg import sql
 
+from churn_ml.models.registry import promote
 from churn_ml.settings import Settings
+from churn_ml.training.train import train_model
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.copying import copy_in
+from churn_ml.warehouse.runs import open_run
 
 SERVICES = ["online_security", "online_backup", "device_protection", "tech_support", "streaming_tv",
             "streaming_movies"]  # fmt: skip
@@ -148,3 +151,14 @@ def _load(settings: Settings, table: str, frame: pd.DataFrame) -> None:
     statement = sql.SQL("copy {} from stdin (format csv)").format(sql.Identifier("features", table))
     with connect(settings, Role.TRANSFORMER) as transformer:
         copy_in(transformer, statement, [frame.to_csv(index=False, header=False).encode()])
+
+
+def train_champion(
+    settings: Settings, customers: pd.DataFrame, as_of_date: date, known_as_of: datetime
+) -> str:
+    """Create and fill the feature tables, train on them, and promote what was selected."""
+    create_feature_tables(settings)
+    load_customers(settings, customers, as_of_date, known_as_of)
+    trained = train_model(settings, open_run(settings, "training", known_as_of).run_id)
+    promote(settings, trained.model_version, known_as_of, "test", "test")
+    return trained.model_version
