@@ -91,6 +91,11 @@ class AirflowClient:
             "Delete old runs in the Airflow UI."
         )
 
+    def clear_run(self, dag_id: str, dag_run_id: str) -> None:
+        """Let every task of an ended run run again, under the same DAG run id."""
+        body = {"dry_run": False, "only_failed": False}
+        _content("a cleared run", *self._send("POST", f"{_run_path(dag_id, dag_run_id)}/clear", body))
+
     def dag_run(self, dag_id: str, dag_run_id: str) -> dict[str, Any]:
         """Return one run; its `state` is queued, running, success or failed."""
         return self._get(_run_path(dag_id, dag_run_id))

@@ -22,6 +22,7 @@ class TaskTiming:
 
     task: str
     state: str | None
+    started_at: str | None
     seconds: float | None
 
 
@@ -76,7 +77,7 @@ def run_dag(
 
 
 def _timing(task: dict[str, Any]) -> TaskTiming:
-    return TaskTiming(str(task["task_id"]), task["state"], task["duration"])
+    return TaskTiming(str(task["task_id"]), task["state"], task["start_date"], task["duration"])
 
 
 def _minted_run(settings: Settings, dag_id: str, dag_run_id: str) -> tuple[str, str | None]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from churn_ml.errors import ServiceError, WarehouseError
+from churn_ml.services.supervision import port_is_free
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import connect_admin
 from churn_ml.warehouse.state import read_state, secret, update_state
@@ -262,7 +263,7 @@ def _remove_stale_pid_file(installation: Installation) -> None:
 
 def _claim_port(settings: Settings) -> int:
     remembered = read_state(settings).get("postgres_port")
-    if remembered is not None and _is_free(remembered):
+    if remembered is not None and port_is_free(remembered):
         return int(remembered)
     port = free_port()
     if remembered is not None:
@@ -276,16 +277,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _answers(settings: Settings) -> bool:

@@ -1,15 +1,11 @@
 """A failure closes the run's row and tells a real HTTP server; nothing it does can raise."""
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from webhook_receiver import receiver
 
 from churn_ml.errors import LandingError
 from churn_ml.services import alerts
@@ -19,30 +15,6 @@ from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import close_run, open_run
 
 CUT_OFF = datetime(2026, 11, 1, 2, tzinfo=UTC)
-
-
-@contextmanager
-def receiver(*statuses: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Serve on a free port, answering with `statuses` in turn and with 204 afterwards."""
-    received: list[dict[str, Any]] = []
-    answers = iter(statuses)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(next(answers, 204))
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook?token=hidden", received
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture
