@@ -37,7 +37,7 @@ status: setup ## what runs, and where
 	@$(BIN)/churn-ml status
 
 test: check ## the whole suite: linters, security scan, tests on real components
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report term --cov-fail-under 85
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report term --cov-fail-under 85 $(ARGS)
 
 check: lint audit ## linters, types and security, without the tests
 
@@ -48,7 +48,7 @@ lint: setup
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
 
 audit: setup
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml churn_ml airflow benchmarks
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml churn_ml airflow
 	@echo "known vulnerabilities (reported here, mended by 'make lock'):"
 	-@$(BIN)/pip-audit --progress-spinner off --timeout 10 --disable-pip --require-hashes \
 		--requirement requirements.lock 2>&1 | grep -v 'not found on PyPI'

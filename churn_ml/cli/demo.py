@@ -42,24 +42,24 @@ def demo(
     """Start everything, land, train, promote, score and publish one night; leave it running."""
     settings = load_settings(dataset=dataset)
     day = as_of or datetime.now(UTC).date() - timedelta(days=1)
-    steps = Steps()
-    demonstration = _run(settings, file, day, steps)
+    demonstration = _run(settings, file, day, Steps())
     print_json(demonstration) if as_json else print_demonstration(demonstration)
 
 
 class Steps:
-    """Prints each step as it starts and keeps its seconds."""
+    """Prints each step as it starts and keeps its seconds, in order."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self.seconds: list[tuple[str, float]] = []
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time one step."""
+        """Time one step; what happens within it is listed below it."""
         typer.echo(f"==> {name}", err=True)
         started = time.monotonic()
+        place = len(self.seconds)
         yield
-        self.seconds[name] = time.monotonic() - started
+        self.seconds.insert(place, (name, time.monotonic() - started))
 
 
 def _run(settings: Settings, file: Path | None, day: date, steps: Steps) -> Demonstration:
@@ -139,7 +139,8 @@ def _run_dag(settings: Settings, dag_id: str, cut_off: datetime, reason: str, st
     from churn_ml.services.nights import run_dag
 
     run = run_dag(settings, dag_id, cut_off, params={"reason": reason}, on_change=_show_progress)
-    steps.seconds |= {f"    {task.task}": task.seconds for task in run.tasks if task.seconds is not None}
+    tasks = sorted(run.tasks, key=lambda task: task.started_at or "")
+    steps.seconds += [(f"    {task.task}", task.seconds) for task in tasks if task.seconds is not None]
     return run
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from churn_ml.services.nights import DagRun
 
 _CALL_FIRST = 10
-_METRICS = ("roc_auc", "log_loss", "brier", "observed_expected_ratio")
+_METRICS = ("roc_auc", "log_loss", "brier", "observed_expected_ratio", "expected_observed_revenue_ratio")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Demonstration:
     currency: str
     call_first: list[tuple[object, ...]]
     metrics: dict[str, float]
-    seconds: dict[str, float]
+    seconds: list[tuple[str, float]]
     airflow_url: str
     airflow_user: str
     airflow_password_file: Path
@@ -41,7 +41,7 @@ class Demonstration:
 
 
 def read_demonstration(
-    settings: Settings, endpoint: "AirflowEndpoint", night: "DagRun", seconds: dict[str, float]
+    settings: Settings, endpoint: "AirflowEndpoint", night: "DagRun", seconds: list[tuple[str, float]]
 ) -> Demonstration:
     """Read the published night; every figure of customers and money comes from the marts."""
     from churn_ml.models.registry import show_version
@@ -104,25 +104,28 @@ def print_demonstration(night: Demonstration) -> None:
          "segment", "contract", "tenure"],
         night.call_first,
     )  # fmt: skip
-    print_table("Seconds per step", ["step", "seconds"], [(k, round(v, 1)) for k, v in night.seconds.items()])
+    print_table(
+        "Seconds per step",
+        ["step", "seconds"],
+        [(step, f"{seconds:7.1f}") for step, seconds in night.seconds],
+    )
     print_fields(
         {
             "Customers scored": "{scored:,} of {known:,} known ({active:,} active)".format(**night.customers),
             "Expected revenue loss": f"{night.expected_revenue_loss_amount:,.2f} {night.currency}",
             "Model": f"{night.model_version} ({night.family})",
-            "Model metrics": ", ".join(f"{name} {value:.3f}" for name, value in night.metrics.items()),
+            "Out of fold": ", ".join(f"{name} {value:.3f}" for name, value in night.metrics.items()),
             "Run": night.run_id,
             "Airflow": night.airflow_url,
             "Airflow sign-in": f"user {night.airflow_user}, password in {night.airflow_password_file}",
             "This night": night.night_url,
             "Data Docs": night.data_docs.as_uri(),
-            "Warehouse": "churn-ml warehouse url --role bi_reader",
+            "Warehouse": 'psql "$(.venv/bin/churn-ml warehouse url --role bi_reader)"',
             "Stop": "make down",
         }
     )
 
 
 def _one(reader: Connection, statement: LiteralString) -> tuple[Any, ...]:
-    row = reader.execute(statement).fetchone()
-    assert row is not None  # noqa: S101 - the caller has just published a night
-    return tuple(row)
+    [row] = reader.execute(statement).fetchall()
+    return row

@@ -43,7 +43,7 @@ def read_fingerprints(settings: Settings, run_id: str) -> tuple[Fingerprint, ...
             " where run_id = %s order by mart",
             [run_id],
         ).fetchall()
-    return tuple(Fingerprint(str(mart), int(str(count)), str(md5)) for mart, count, md5 in rows)
+    return tuple(Fingerprint(*row) for row in rows)
 
 
 def _marts_with_run_id(reader: Connection) -> list[str]:
@@ -63,12 +63,11 @@ def _fingerprint(reader: Connection, mart: str, as_of_date: date) -> Fingerprint
         [mart],
     ).fetchall()
     columns = [Identifier(str(name)) for (name,) in rows if name not in RUN_TIME_COLUMNS]
-    row = reader.execute(
+    [(row_count, rows_md5)] = reader.execute(
         SQL(
             "select count(*), md5(coalesce(string_agg(row_md5, '' order by row_md5), '')) from"
             " (select md5(row({columns})::text) as row_md5 from {mart} where as_of_date = %s) as hashed"
         ).format(columns=SQL(", ").join(columns), mart=Identifier("marts", mart)),
         [as_of_date],
-    ).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate always gives a row
-    return Fingerprint(mart, int(str(row[0])), str(row[1]))
+    ).fetchall()
+    return Fingerprint(mart, row_count, rows_md5)

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import date
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from churn_ml.errors import PublishingError
 from churn_ml.publishing.fingerprints import Fingerprint, read_fingerprints, take_fingerprints
@@ -82,10 +82,10 @@ def discard_run(settings: Settings, run_id: str) -> int:
         deleted = _call(publisher, "select ops.discard_run(%s)", [run_id])
     close_run(settings, run_id, "discarded")
     log.info("discarded run %s: %d rows", run_id, deleted)
-    return int(str(deleted))
+    return int(deleted)
 
 
-def _call(publisher: Connection, statement: LiteralString, parameters: list[object]) -> object:
+def _call(publisher: Connection, statement: LiteralString, parameters: list[object]) -> Any:
     try:
         row = publisher.execute(statement, parameters).fetchone()
     except RaiseException as error:
