@@ -1,6 +1,6 @@
 """One Great Expectations checkpoint, run from the project's files, as plain rows.
 
-Importing Great Expectations takes seconds, so it happens inside `run_checkpoint`.
+Importing Great Expectations takes seconds, so it happens when a checkpoint is loaded.
 """
 
 import logging
@@ -8,20 +8,24 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy.engine import URL
-
 from churn_ml.errors import SettingsError
+from churn_ml.warehouse.sql import URL, SQLAlchemyError
 
 if TYPE_CHECKING:
+    from great_expectations import Checkpoint, RunIdentifier
     from great_expectations.data_context import FileDataContext
 
 log = logging.getLogger(__name__)
 
-_LONGEST_TEXT = 200
+_LONGEST_TEXT = 300
+
+
+Verdict = Literal["pass", "fail", "error"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,9 @@ class Check:
     table: str
     column: str | None
     severity: Literal["block", "warn"]
-    verdict: Literal["pass", "fail", "error"]
+    verdict: Verdict
     expected: str
-    observed: str | None
+    observed: str
     failing_count: int | None
     owner: str
     reason: str
@@ -44,7 +48,9 @@ class Check:
         return f"{self.name} on {self.table}: expected {self.expected}, found {self.observed}"
 
 
-def run_checkpoint(folder: Path, name: str, url: URL, output: Path) -> list[Check]:
+def run_checkpoint(
+    folder: Path, name: str, url: URL, output: Path, *, run_id: str, checked_at: datetime
+) -> list[Check]:
     """Run checkpoint `name` of the context in `folder` and return one check per expectation.
 
     Parameters
@@ -57,6 +63,8 @@ def run_checkpoint(folder: Path, name: str, url: URL, output: Path) -> list[Chec
         Where the queries run; reaches Great Expectations as a runtime value, never a file.
     output
         Folder for the stored results and for Data Docs.
+    run_id, checked_at
+        Name the results and pages of this attempt; `churn_ml.quality.index` links by them.
 
     Raises
     ------
@@ -65,21 +73,40 @@ def run_checkpoint(folder: Path, name: str, url: URL, output: Path) -> list[Chec
     """
     values = {"CHURN_GX_URL": url.render_as_string(hide_password=False), "CHURN_GX_OUTPUT": str(output)}
     with _quiet_library():
-        import great_expectations
-        from great_expectations.exceptions import GreatExpectationsError
-
+        context, checkpoint = _load(folder, name, values, url)
         try:
-            context = great_expectations.get_context(
-                mode="file", context_root_dir=str(folder), runtime_environment=values
-            )
-            result = context.checkpoints.get(name).run()
-        except (GreatExpectationsError, ValueError) as error:
-            raise SettingsError(
-                f"Expected checkpoint {name!r} to load from {folder}, found: {_short(str(error), url)}. "
-                "Correct the named file; great_expectations/README.md says how they hang together."
-            ) from None
-        _dispose_engine(context)
+            result = checkpoint.run(run_id=_identify(run_id, checked_at))
+        except SQLAlchemyError as error:
+            return _give_up(checkpoint, _first_line(str(error), url))
+        finally:
+            _close_connections(context)
     return [check for suite_result in result.run_results.values() for check in _read_suite(suite_result, url)]
+
+
+def _load(
+    folder: Path, name: str, values: dict[str, str], url: URL
+) -> tuple["FileDataContext", "Checkpoint"]:
+    import great_expectations
+    from great_expectations.exceptions import GreatExpectationsError
+
+    try:
+        context = great_expectations.get_context(
+            mode="file", context_root_dir=str(folder), runtime_environment=values
+        )
+        checkpoint = context.checkpoints.get(name)
+    except (GreatExpectationsError, ValueError) as error:
+        raise SettingsError(
+            f"Expected checkpoint {name!r} to load from {folder}, found: {_hide_password(str(error), url)}. "
+            "Correct the named file; the README.md beside it says how the files hang together."
+        ) from None
+    _require_expectations(checkpoint)
+    return context, checkpoint
+
+
+def _identify(run_id: str, checked_at: datetime) -> "RunIdentifier":
+    from great_expectations import RunIdentifier
+
+    return RunIdentifier(run_name=run_id, run_time=checked_at)
 
 
 @contextmanager
@@ -94,24 +121,49 @@ def _quiet_library() -> Iterator[None]:
         library_log.setLevel(level)
 
 
-def _dispose_engine(context: "FileDataContext") -> None:
+def _close_connections(context: "FileDataContext") -> None:
     for source in context.data_sources.all().values():
         source.get_execution_engine().close()
 
 
-def _read_suite(suite_result: Any, url: URL) -> list[Check]:
-    if not suite_result.results:
+def _require_expectations(checkpoint: "Checkpoint") -> None:
+    empty = [item.suite.name for item in checkpoint.validation_definitions if not item.suite.expectations]
+    if empty:
         raise SettingsError(
-            f"Expected expectations in suite {suite_result.suite_name!r}, found none: nothing was checked. "
-            "Add expectations to the file, or take the suite out of its checkpoint."
+            f"Expected expectations in every suite of checkpoint {checkpoint.name!r}, found none in "
+            f"{', '.join(empty)}: nothing would be checked. Add expectations, or take the suite out."
         )
-    return [_read_expectation(suite_result.suite_name, result, url) for result in suite_result.results]
 
 
-def _read_expectation(suite: str, result: Any, url: URL) -> Check:
-    configuration = result.expectation_config
+def _give_up(checkpoint: "Checkpoint", message: str) -> list[Check]:
+    """Mark every check as an error: one query failed, and the library then reports on none."""
+    return [
+        _read_configuration(
+            item.suite.name, expectation.configuration, "error", f"not evaluated: {message}", None
+        )
+        for item in checkpoint.validation_definitions
+        for expectation in item.suite.expectations
+    ]
+
+
+def _read_suite(suite_result: Any, url: URL) -> list[Check]:
+    return [_read_result(suite_result.suite_name, result, url) for result in suite_result.results]
+
+
+def _read_result(suite: str, result: Any, url: URL) -> Check:
     exception = _first_exception(result.exception_info)
+    if exception:
+        message = _first_line(exception, url)
+        return _read_configuration(suite, result.expectation_config, "error", message, None)
     details = result.result or {}
+    verdict: Verdict = "pass" if result.success else "fail"
+    count = _failing_count(details, bool(result.success))
+    return _read_configuration(suite, result.expectation_config, verdict, _observed(details), count)
+
+
+def _read_configuration(
+    suite: str, configuration: Any, verdict: Verdict, observed: str, failing_count: int | None
+) -> Check:
     meta = configuration.meta
     return Check(
         suite=suite,
@@ -119,10 +171,10 @@ def _read_expectation(suite: str, result: Any, url: URL) -> Check:
         table=meta["table"],
         column=configuration.kwargs.get("column"),
         severity=meta["severity"],
-        verdict="error" if exception else "pass" if result.success else "fail",
+        verdict=verdict,
         expected=configuration.description,
-        observed=_short(exception, url) if exception else _observed(details),
-        failing_count=None if exception else _failing_count(details, bool(result.success)),
+        observed=observed,
+        failing_count=failing_count,
         owner=meta["owner"],
         reason=meta["reason"],
     )
@@ -160,7 +212,11 @@ def _failing_count(details: dict[str, Any], succeeded: bool) -> int:
     return 0 if succeeded else 1
 
 
-def _short(message: str, url: URL) -> str:
-    """Cut a message to its first line, without SQL, parameters or the password."""
+def _first_line(message: str, url: URL) -> str:
+    """Cut a database error to its first line: what follows quotes the query."""
     lines = [line for line in message.splitlines() if line.strip()] or [""]
-    return lines[0].replace(str(url.password), "***")[:_LONGEST_TEXT]
+    return _hide_password(lines[0], url)
+
+
+def _hide_password(message: str, url: URL) -> str:
+    return " ".join(message.split()).replace(str(url.password), "***")[:_LONGEST_TEXT]

@@ -7,16 +7,17 @@ check of every attempt is a row of ``ops.validation_results``.
 import logging
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy.engine import URL
-
 from churn_ml.errors import GateBlocked, SettingsError
 from churn_ml.quality.checkpoint import Check, run_checkpoint
+from churn_ml.quality.index import write_index
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, warehouse_url
 from churn_ml.warehouse.runs import Run, read_run
+from churn_ml.warehouse.sql import URL
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class GateSummary:
     checks: int
     failed_blocking: tuple[str, ...]
     failed_warning: tuple[str, ...]
-    data_docs: Path | None
+    data_docs: Path
     seconds: float
 
 
@@ -50,17 +51,24 @@ def run_gate(settings: Settings, run_id: str, gate: Gate) -> GateSummary:
     started = time.perf_counter()
     run = read_run(settings, run_id)
     folder = settings.project_dir / "great_expectations"
+    checked_at = datetime.now(UTC)
     checks = run_checkpoint(
-        folder, _choose_checkpoint(folder, run.dataset, gate), _audit_url(settings, run), settings.home
+        folder,
+        _choose_checkpoint(folder, run.dataset, gate),
+        _audit_url(settings, run),
+        settings.home,
+        run_id=run_id,
+        checked_at=checked_at,
     )
-    _record(settings, run, gate, checks)
+    _record(settings, run, gate, checks, checked_at)
+    index = write_index(settings, folder / "plugins" / "custom_data_docs")
     failed = [check for check in checks if check.verdict != "pass"]
     summary = GateSummary(
         gate=gate,
         checks=len(checks),
         failed_blocking=tuple(check.name for check in failed if check.severity == "block"),
         failed_warning=tuple(check.name for check in failed if check.severity == "warn"),
-        data_docs=_data_docs(settings),
+        data_docs=index,
         seconds=time.perf_counter() - started,
     )
     _report(summary, failed)
@@ -94,24 +102,20 @@ def _audit_url(settings: Settings, run: Run) -> URL:
     )
 
 
-def _record(settings: Settings, run: Run, gate: str, checks: list[Check]) -> None:
+def _record(settings: Settings, run: Run, gate: str, checks: list[Check], checked_at: datetime) -> None:
     rows = [
         (run.run_id, gate, check.suite, check.name, check.table, check.column, check.severity,
-         check.verdict, check.observed, check.expected, check.failing_count, check.owner, check.reason)
+         check.verdict, check.observed, check.expected, check.failing_count, check.owner, check.reason,
+         checked_at)
         for check in checks
     ]  # fmt: skip
     with connect(settings, Role.AUDITOR) as auditor, auditor.cursor() as cursor:
         cursor.executemany(
             "insert into ops.validation_results (run_id, gate, suite, check_name, table_name, column_name,"
-            " severity, verdict, observed, expected, failing_count, owner, reason)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " severity, verdict, observed, expected, failing_count, owner, reason, recorded_at)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             rows,
         )
-
-
-def _data_docs(settings: Settings) -> Path | None:
-    index = settings.home / "data_docs" / "index.html"
-    return index if index.is_file() else None
 
 
 def _report(summary: GateSummary, failed: list[Check]) -> None:
@@ -128,7 +132,7 @@ def _report(summary: GateSummary, failed: list[Check]) -> None:
 def _explain(run: Run, summary: GateSummary, failed: list[Check]) -> str:
     blocking = [check for check in failed if check.severity == "block"]
     query = (
-        "select check_name, table_name, verdict, expected, observed from ops.validation_results"  # noqa: S608
+        "select check_name, table_name, verdict, expected, observed from ops.validation_results"  # noqa: S608  # nosec B608
         f" where run_id = '{run.run_id}' and gate = '{summary.gate}' and verdict <> 'pass'"
     )
     lines = [

@@ -1,5 +1,7 @@
-"""The driver's composable statements, re-exported so that no other room imports the driver."""
+"""The driver's statements, URLs and errors, re-exported so that no other room imports a driver."""
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
-__all__ = ["SQL", "Composed", "Identifier", "Literal"]
+__all__ = ["SQL", "URL", "Composed", "Identifier", "Literal", "SQLAlchemyError"]
