@@ -103,7 +103,7 @@ def load_dataset(settings: Settings) -> Dataset:
 def parse_dataset(path: Path) -> Dataset:
     """Parse one declaration file."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  # nosec B506 - a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
         dataset = Dataset.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DeclarationError(f"Expected YAML in {path}, found: {error}") from None

@@ -181,7 +181,7 @@ def list_versions(settings: Settings) -> list[ModelVersion]:
     """Return the registered models, newest first."""
     with connect(settings, Role.TRAINER) as trainer:
         rows = trainer.execute(
-            f"select {_VERSION_COLUMNS} from ml.model_versions order by recorded_at desc, model_version"  # noqa: S608  # nosec B608
+            f"select {_VERSION_COLUMNS} from ml.model_versions order by recorded_at desc, model_version"  # noqa: S608
         ).fetchall()
     return [ModelVersion(*row) for row in rows]
 
@@ -201,7 +201,7 @@ def show_version(settings: Settings, model_version: str) -> dict[str, Any]:
     """
     with connect(settings, Role.TRAINER) as trainer:
         cursor = trainer.execute(
-            f"select {_VERSION_COLUMNS}, feature_contract, library_versions, artifact_sha256,"  # noqa: S608  # nosec B608
+            f"select {_VERSION_COLUMNS}, feature_contract, library_versions, artifact_sha256,"  # noqa: S608
             " length(artifact) as artifact_byte_count from ml.model_versions where model_version = %s",
             [model_version],
         )
@@ -302,7 +302,7 @@ def _insert_version(
         "artifact_sha256": sha256,
     }
     trainer.execute(
-        f"insert into ml.model_versions ({', '.join(values)})"  # noqa: S608  # nosec B608
+        f"insert into ml.model_versions ({', '.join(values)})"  # noqa: S608
         f" values ({', '.join(['%s'] * len(values))})",
         list(values.values()),
     )

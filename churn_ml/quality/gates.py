@@ -132,7 +132,7 @@ def _report(summary: GateSummary, failed: list[Check]) -> None:
 def _explain(run: Run, summary: GateSummary, failed: list[Check]) -> str:
     blocking = [check for check in failed if check.severity == "block"]
     query = (
-        "select check_name, table_name, verdict, expected, observed from ops.validation_results"  # noqa: S608  # nosec B608
+        "select check_name, table_name, verdict, expected, observed from ops.validation_results"  # noqa: S608
         f" where run_id = '{run.run_id}' and gate = '{summary.gate}' and verdict <> 'pass'"
     )
     lines = [

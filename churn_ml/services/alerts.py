@@ -153,7 +153,7 @@ def _post_once(address: str, payload: dict[str, Any]) -> str | None:
         request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
             address, data=body, headers={"Content-Type": "application/json"}, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310  # nosec B310
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
             return None
     except urllib.error.HTTPError as error:
         return f"status {error.code}"

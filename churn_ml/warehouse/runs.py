@@ -79,7 +79,7 @@ def _code_version(settings: Settings) -> str:
 def _git_commit(folder: Path) -> str:
     try:
         result = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607  # nosec B607
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):

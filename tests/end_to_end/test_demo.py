@@ -26,7 +26,7 @@ class CommandLine:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", "from churn_ml.cli import main; main()", *arguments],
-            env={"CHURN_HOME": str(self.home), "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
+            env=os.environ | {"CHURN_HOME": str(self.home)},
             capture_output=True,
             text=True,
             check=False,

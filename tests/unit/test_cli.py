@@ -1,6 +1,7 @@
 """The command line: documented, honest about errors, JSON where asked."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_command_takes_json(command: str) -> None:
 def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from churn_ml.cli import main; main()", *arguments],
-        env={"CHURN_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        env=os.environ | {"CHURN_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
@@ -79,7 +80,7 @@ def test_doctor_of_a_machine_where_nothing_ran_names_the_next_command(tmp_path: 
 def test_url_connects_as_the_role_it_names(server: Settings) -> None:
     result = subprocess.run(
         [sys.executable, "-c", "from churn_ml.cli import main; main()", "warehouse", "url", "--json"],
-        env={"CHURN_HOME": str(server.home), "CHURN_DATABASE_PREFIX": "template", "PATH": "/usr/bin:/bin"},
+        env=os.environ | {"CHURN_HOME": str(server.home), "CHURN_DATABASE_PREFIX": "template"},
         capture_output=True,
         text=True,
         check=True,
