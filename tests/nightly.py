@@ -31,7 +31,7 @@ def train(settings: Settings, known_as_of: datetime) -> TrainingSummary:
     for layer in ("staging", "intermediate", "features"):
         build_layer(settings, run_id, layer)
     run_gate(settings, run_id, "features")
-    return train_model(settings, run_id)
+    return train_model(settings, run_id, seed=20260101)
 
 
 def train_and_promote(settings: Settings, known_as_of: datetime) -> TrainingSummary:

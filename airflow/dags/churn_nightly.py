@@ -3,15 +3,16 @@
 
 **Produces** a score for every eligible customer and the marts that BI reads, published in one step.
 **Key**: the `run_id` that `open_run` mints; BI sees one published run per as-of date.
-**When**: 02:00 UTC where `CHURN_SCHEDULES=on`, otherwise when triggered. The cut-off is the end of the data
-interval, the as-of date the day before it; a snapshot dataset scores its newest snapshot up to that date.
+**When**: 02:00 UTC where `CHURN_SCHEDULES=on`, else when triggered. It starts paused: promote a champion,
+then unpause. The cut-off is the end of the data interval, the as-of date the day before it; a snapshot
+dataset scores its newest snapshot up to that date.
 
 **A failure** stops every task behind it; BI keeps the last good night. The row in `ops.pipeline_runs` is
 closed as `failed` with the task and its message; `CHURN_WEBHOOK_URL` is told once. What a retry cannot
 mend is not retried. Green with skipped tasks means `unchanged`: that snapshot is published already.
 
-**Rerun one day**: `churn-ml night --as-of 2026-10-31`, or clear `open_run` and everything behind it. Either
-makes a new run, which takes the former one's place when it is published.
+**Rerun one day**: `churn-ml night --as-of 2026-10-31`, or clear `open_run` and all behind it: a new run takes
+the former one's place. Once the cause is mended, clearing the failed tasks lets the same run go on.
 """
 
 import os
@@ -28,29 +29,25 @@ ROOMS = ("raw", "features", "scores", "marts")
 ASSETS = {room: sdk.Asset(f"{DATASET}_{room}", f"churn://{DATASET}/{room}") for room in ROOMS}
 FINAL = ["SettingsError", "LandingError", "FeatureContractError", "ModelError", "PublishingError"]
 NO_RETRY = sdk.RetryRule([f"churn_ml.errors.{name}" for name in FINAL], sdk.RetryAction.FAIL)
+DEFAULTS = {
+    "owner": "churn", "on_failure_callback": record_task_failure, "execution_timeout": timedelta(hours=2),
+    "retries": 2, "retry_delay": timedelta(seconds=20), "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=10), "retry_policy": sdk.ExceptionRetryPolicy([NO_RETRY]),
+}  # fmt: skip
 
 
 @sdk.dag(
     schedule=sdk.CronDataIntervalTimetable("0 2 * * *", "UTC") if SCHEDULED else None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    is_paused_upon_creation=not SCHEDULED,
+    is_paused_upon_creation=True,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=8),
     doc_md=__doc__,
     tags=["churn", DATASET],
     params={"reason": sdk.Param("nightly run", type="string", minLength=1, title="Why it is published")},
     on_failure_callback=report_failure,
-    default_args={
-        "owner": "churn",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=20),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=10),
-        "retry_policy": sdk.ExceptionRetryPolicy([NO_RETRY]),
-        "execution_timeout": timedelta(hours=2),
-        "on_failure_callback": record_task_failure,
-    },
+    default_args=DEFAULTS,
 )
 def churn_nightly():  # noqa: C901 - each task counts as a branch
     @sdk.task
@@ -99,7 +96,9 @@ def churn_nightly():  # noqa: C901 - each task counts as a branch
     def publish(run, params=None):
         from churn_ml.publishing.publish import publish_run
 
-        publish_run(load_settings(), run, params["reason"])
+        done = publish_run(load_settings(), run, params["reason"])
+        differing = list(done.differing_marts or ())
+        return {"superseded_run_id": done.superseded_run_id, "differing_marts": differing}
 
     def build(layer):
         outlets = [ASSETS[layer]] if layer in ASSETS else []
@@ -109,9 +108,8 @@ def churn_nightly():  # noqa: C901 - each task counts as a branch
         return gate.override(task_id=f"gate_{name}")(name, run)
 
     run = open_run()
-    features = [build("staging"), build("intermediate"), build("features"), check("features")]
-    marts = [build("marts"), check("marts"), publish(run)]
-    sdk.chain(land(run), settle(run), check("raw"), *features, score(run), *marts)
+    features = [check("raw"), build("staging"), build("intermediate"), build("features"), check("features")]
+    sdk.chain(land(run), settle(run), *features, score(run), build("marts"), check("marts"), publish(run))
 
 
 churn_nightly()

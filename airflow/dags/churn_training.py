@@ -5,7 +5,7 @@
 **Key**: `model_version`, with the `run_id` that `open_run` mints. Nothing is published or promoted:
 `churn-ml model promote` is an act of its own, with a reason.
 **When**: where `CHURN_SCHEDULES=on` weekly or every third day, by `CHURN_TRAINING_SCHEDULE`; otherwise when
-triggered. Training knows what had landed by the end of the data interval.
+triggered. It starts paused. Training knows what had landed by the end of the data interval.
 
 **A failure** leaves the champion in place. The row in `ops.pipeline_runs` is closed as `failed` with the task
 and its message; `CHURN_WEBHOOK_URL` is told once. What a retry cannot mend is not retried.
@@ -30,33 +30,30 @@ TIMETABLES = {
 }
 TIMETABLE = TIMETABLES[os.environ.get("CHURN_TRAINING_SCHEDULE", "weekly")]
 FINAL = ["SettingsError", "LandingError", "FeatureContractError", "TrainingError", "ModelError"]
+MODELS = sdk.Asset(f"{DATASET}_ml", f"churn://{DATASET}/ml")
 NO_RETRY = sdk.RetryRule([f"churn_ml.errors.{name}" for name in FINAL], sdk.RetryAction.FAIL)
+DEFAULTS = {
+    "owner": "churn", "on_failure_callback": record_task_failure, "execution_timeout": timedelta(hours=12),
+    "retries": 2, "retry_delay": timedelta(seconds=20), "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=10), "retry_policy": sdk.ExceptionRetryPolicy([NO_RETRY]),
+}  # fmt: skip
 
 
 @sdk.dag(
     schedule=TIMETABLE if SCHEDULED else None,
     start_date=datetime(2026, 1, 1, 4, tzinfo=UTC),
     catchup=False,
-    is_paused_upon_creation=not SCHEDULED,
+    is_paused_upon_creation=True,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=24),
     doc_md=__doc__,
     tags=["churn", DATASET],
     params={
         "reason": sdk.Param("scheduled training", type="string", minLength=1, title="Why it runs"),
-        "seed": sdk.Param(7, type="integer", minimum=0, maximum=2**31 - 1, title="Seed of folds and models"),
+        "seed": sdk.Param(20260101, type="integer", minimum=0, maximum=2**31 - 1, title="Seed of the folds"),
     },
     on_failure_callback=report_failure,
-    default_args={
-        "owner": "churn",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=20),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=10),
-        "retry_policy": sdk.ExceptionRetryPolicy([NO_RETRY]),
-        "execution_timeout": timedelta(hours=12),
-        "on_failure_callback": record_task_failure,
-    },
+    default_args=DEFAULTS,
 )
 def churn_training():
     @sdk.task
@@ -84,11 +81,14 @@ def churn_training():
 
         build_layer(load_settings(), run, layer, try_number=ti.try_number)
 
-    @sdk.task
-    def train(run, params=None):
+    @sdk.task(outlets=[MODELS])
+    def train(run, params=None, outlet_events=None):
+        from churn_ml.models.registry import version_of_run
         from churn_ml.training.train import train_model
 
         summary = train_model(load_settings(), run, seed=params["seed"])
+        registered = version_of_run(load_settings(), run)
+        outlet_events[MODELS].extra = {"run_id": run, "rows": registered.row_count}
         return {"model_version": summary.model_version, "family": summary.family, "metrics": summary.metrics}
 
     def build(layer):

@@ -1,5 +1,6 @@
 """``demo``: everything from an empty machine to a published night, then its result."""
 
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import typer
 from churn_ml.cli.options import parse_date
 from churn_ml.cli.output import JsonOption, print_json
 from churn_ml.cli.report import Demonstration, print_demonstration, read_demonstration
-from churn_ml.errors import LandingError, NoChampion
+from churn_ml.errors import LandingError, NoChampion, ServiceError
 from churn_ml.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.seconds: list[tuple[str, float]] = []
+        self._started = time.monotonic()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -61,6 +63,10 @@ class Steps:
         yield
         self.seconds.insert(place, (name, time.monotonic() - started))
 
+    def add_total(self) -> None:
+        """Add the whole as a last line."""
+        self.seconds.append(("all steps", time.monotonic() - self._started))
+
 
 def _run(settings: Settings, file: Path | None, day: date, steps: Steps) -> Demonstration:
     from churn_ml.services.instance import start_instance
@@ -70,13 +76,44 @@ def _run(settings: Settings, file: Path | None, day: date, steps: Steps) -> Demo
         raise LandingError(f"Expected a file at {file}, found none. Give FILE=<path to the CSV>.")
     with steps.step("start Postgres and Airflow"):
         endpoint = start_instance(settings)
+        _keep_apart(settings, file)
     with steps.step("deliver the files to the inbox"):
         first_day = _deliver(settings, file, day)
     cut_off = night_cut_off(day)
     _ensure_champion(settings, first_day, cut_off, steps)
     with steps.step("night: land, validate, build features, score, publish"):
         night = _run_dag(settings, NIGHT_DAG, cut_off, "demo night", steps)
+    steps.add_total()
     return read_demonstration(settings, endpoint, night, steps.seconds)
+
+
+def _keep_apart(settings: Settings, file: Path | None) -> None:
+    """Refuse to mix two demonstrations, or one with real nights: a model would score foreign data."""
+    from churn_ml.warehouse.state import read_state, update_state
+
+    source = "synthetic customers" if file is None else f"file {file_sha256(file)[:12]}"
+    found = read_state(settings).get("demo_source")
+    if found is None and not _holds_deliveries(settings):
+        update_state(settings, demo_source=source)
+    elif found != source:
+        raise ServiceError(
+            f"Expected an instance of its own for this demonstration ({source}), found one in "
+            f"{settings.home} that holds {found or 'deliveries of no demonstration'}. Run "
+            "`.venv/bin/churn-ml down --purge` to delete that one, or set CHURN_HOME to another folder."
+        )
+
+
+def _holds_deliveries(settings: Settings) -> bool:
+    from churn_ml.warehouse.connection import Role, connect
+
+    with connect(settings, Role.LOADER) as loader:
+        return loader.execute("select from ops.landing_batches limit 1").fetchone() is not None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file's bytes."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _deliver(settings: Settings, file: Path | None, day: date) -> date:

@@ -32,7 +32,7 @@ def list_models(*, as_json: JsonOption = False) -> None:
         (v.model_version, v.family, v.as_of_date, v.validation, v.metrics["log_loss"], v.metrics["roc_auc"])
         for v in versions
     ]
-    print_table("Models", ["version", "family", "as-of date", "validation", "log loss", "AUC"], rows)
+    print_table("Models", ["version", "family", "as-of date", "validation", "log loss", "ROC AUC"], rows)
 
 
 def show(model_version: str, *, as_json: JsonOption = False) -> None:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any
 
 from churn_ml.cli.output import print_fields, print_table
+from churn_ml.errors import PublishingError
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 
@@ -27,10 +28,10 @@ class Demonstration:
     model_version: str
     family: str
     customers: dict[str, int]
-    tiers: list[tuple[object, ...]]
+    tiers: list[tuple[Any, ...]]
     expected_revenue_loss_amount: Decimal
     currency: str
-    call_first: list[tuple[object, ...]]
+    call_first: list[tuple[Any, ...]]
     metrics: dict[str, float]
     seconds: list[tuple[str, float]]
     airflow_url: str
@@ -43,44 +44,31 @@ class Demonstration:
 def read_demonstration(
     settings: Settings, endpoint: "AirflowEndpoint", night: "DagRun", seconds: list[tuple[str, float]]
 ) -> Demonstration:
-    """Read the published night; every figure of customers and money comes from the marts."""
+    """Read the night's own run; every figure of customers and money comes from the marts.
+
+    Raises
+    ------
+    PublishingError
+        If BI sees no row of that run: its snapshot was published by another night already.
+    """
     from churn_ml.models.registry import show_version
 
     with connect(settings, Role.READER) as reader:
-        run_id, as_of_date, version, *counts = _one(
-            reader,
-            "select run_id, as_of_date, model_version, customer_count, active_count, scored_count"
-            " from marts.dim_scoring_run order by as_of_date desc limit 1",
-        )
-        tiers = reader.execute(
-            "select risk_tier, sum(customer_count)::bigint, sum(revenue_at_risk_amount),"
-            " sum(expected_revenue_loss_amount) from marts.revenue_at_risk_daily where run_id = %s"
-            " group by risk_tier, risk_tier_sort order by risk_tier_sort desc",
-            [run_id],
-        ).fetchall()
-        loss, currency = _one(
-            reader,
-            "select sum(expected_revenue_loss_amount), max(currency) from marts.customer_churn_current",
-        )
-        call_first = reader.execute(
-            "select customer_id, risk_tier, churn_probability, value_at_risk_amount,"
-            " expected_revenue_loss_amount, segment, contract, tenure_group from marts.customer_churn_current"
-            " where churn_probability is not null"
-            " order by expected_revenue_loss_amount desc, customer_id limit %s",
-            [_CALL_FIRST],
-        ).fetchall()
-    model = show_version(settings, str(version))
+        as_of_date, version, currency, *counts = _read_run(reader, night.run_id)
+        tiers = _read_tiers(reader, night.run_id)
+        call_first = _read_call_first(reader, night.run_id)
+    model = show_version(settings, version)
     return Demonstration(
-        run_id=str(run_id),
+        run_id=night.run_id,
         as_of_date=as_of_date,
-        model_version=str(version),
+        model_version=version,
         family=str(model["family"]),
         customers=dict(zip(("known", "active", "scored"), counts, strict=True)),
         tiers=tiers,
-        expected_revenue_loss_amount=loss,
-        currency=str(currency),
+        expected_revenue_loss_amount=sum((tier[3] for tier in tiers), Decimal(0)),
+        currency=currency,
         call_first=call_first,
-        metrics={name: model["metrics"][name] for name in _METRICS},
+        metrics={name: model["metrics"][name] for name in _METRICS if name in model["metrics"]},
         seconds=seconds,
         airflow_url=endpoint.url,
         airflow_user=endpoint.user,
@@ -88,6 +76,40 @@ def read_demonstration(
         night_url=night.url,
         data_docs=settings.home / "data_docs" / "index.html",
     )
+
+
+def _read_run(reader: Connection, run_id: str) -> tuple[Any, ...]:
+    row = reader.execute(
+        "select as_of_date, model_version, (select max(currency) from marts.revenue_at_risk_daily"
+        " where run_id = runs.run_id), customer_count, active_count, scored_count"
+        " from marts.dim_scoring_run as runs where run_id = %s",
+        [run_id],
+    ).fetchone()
+    if row is None:
+        raise PublishingError(
+            f"Expected BI to see run {run_id}, found no row of it in marts.dim_scoring_run: its snapshot was "
+            "published by another night. Run `churn-ml run list` for which one."
+        )
+    return row
+
+
+def _read_tiers(reader: Connection, run_id: str) -> list[tuple[Any, ...]]:
+    return reader.execute(
+        "select risk_tier, sum(customer_count)::bigint, sum(revenue_at_risk_amount),"
+        " sum(expected_revenue_loss_amount) from marts.revenue_at_risk_daily where run_id = %s"
+        " group by risk_tier, risk_tier_sort order by risk_tier_sort desc",
+        [run_id],
+    ).fetchall()
+
+
+def _read_call_first(reader: Connection, run_id: str) -> list[tuple[Any, ...]]:
+    return reader.execute(
+        "select customer_id, risk_tier, churn_probability, value_at_risk_amount,"
+        " expected_revenue_loss_amount, segment, contract, tenure_group from marts.fct_churn_score"
+        " where run_id = %s and is_active and churn_probability is not null"
+        " order by expected_revenue_loss_amount desc, customer_id limit %s",
+        [run_id, _CALL_FIRST],
+    ).fetchall()
 
 
 def print_demonstration(night: Demonstration) -> None:
@@ -120,12 +142,7 @@ def print_demonstration(night: Demonstration) -> None:
             "Airflow sign-in": f"user {night.airflow_user}, password in {night.airflow_password_file}",
             "This night": night.night_url,
             "Data Docs": night.data_docs.as_uri(),
-            "Warehouse": 'psql "$(.venv/bin/churn-ml warehouse url --role bi_reader)"',
+            "Warehouse": ".venv/bin/churn-ml warehouse psql",
             "Stop": "make down",
         }
     )
-
-
-def _one(reader: Connection, statement: LiteralString) -> tuple[Any, ...]:
-    [row] = reader.execute(statement).fetchall()
-    return row

@@ -1,4 +1,4 @@
-"""``warehouse url`` and ``warehouse migrate``."""
+"""``warehouse url``, ``warehouse migrate`` and ``warehouse psql``."""
 
 from typing import Annotated
 
@@ -14,6 +14,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help="The Postgres warehouse.", no_args_is_help=True)
     group.command()(url)
     group.command()(migrate)
+    group.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(psql)
     app.add_typer(group, name="warehouse")
 
 
@@ -50,3 +51,14 @@ def migrate(*, as_json: JsonOption = False) -> None:
         print_json(result)
     else:
         print_fields(result)
+
+
+def psql(
+    context: typer.Context,
+    *,
+    role: Annotated[Role, typer.Option(help="The role to connect as.")] = Role.READER,
+) -> None:
+    """Open psql on the marts; what follows goes to psql: churn-ml warehouse psql -c "select ..."."""
+    from churn_ml.services.postgres import run_psql
+
+    raise typer.Exit(run_psql(load_settings(), role, context.args))

@@ -1,15 +1,16 @@
 """What ``bi_reader`` sees of one run, as one hash per mart: two runs of a night must agree."""
 
 from dataclasses import dataclass
-from datetime import date
 
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
-from churn_ml.warehouse.runs import read_run
 from churn_ml.warehouse.sql import SQL, Identifier
 
 RUN_TIME_COLUMNS = frozenset({"run_id", "scored_at", "scored_date", "built_at", "published_at"})
 """The declared columns in which two runs of one night may differ."""
+
+CURRENT_MART = "customer_churn_current"
+"""The mart of which BI sees the latest night only: an older night's run has no rows there."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Fingerprint:
 
 def take_fingerprints(settings: Settings, run_id: str) -> tuple[Fingerprint, ...]:
     """Read the published marts of `run_id` as ``bi_reader`` and record one hash each."""
-    run = read_run(settings, run_id)
-    with connect(settings, Role.READER) as reader:
-        taken = tuple(_fingerprint(reader, mart, run.as_of_date) for mart in _marts_with_run_id(reader))
-    with connect(settings, Role.PUBLISHER) as publisher, publisher.cursor() as cursor:
-        cursor.executemany(
+    with connect(settings, Role.READER) as reader, connect(settings, Role.PUBLISHER) as publisher:
+        is_current = publisher.execute("select ops.current_run_id()").fetchone() == (run_id,)
+        marts = [mart for mart in _marts_with_run_id(reader) if is_current or mart != CURRENT_MART]
+        taken = tuple(_fingerprint(reader, mart, run_id) for mart in marts)
+        publisher.cursor().executemany(
             "insert into ops.publication_fingerprints (run_id, mart, row_count, rows_md5)"
             " values (%s, %s, %s, %s) on conflict do nothing",
             [(run_id, item.mart, item.row_count, item.rows_md5) for item in taken],
@@ -56,7 +57,7 @@ def _marts_with_run_id(reader: Connection) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
-def _fingerprint(reader: Connection, mart: str, as_of_date: date) -> Fingerprint:
+def _fingerprint(reader: Connection, mart: str, run_id: str) -> Fingerprint:
     rows = reader.execute(
         "select column_name from information_schema.columns"
         " where table_schema = 'marts' and table_name = %s order by column_name",
@@ -66,8 +67,8 @@ def _fingerprint(reader: Connection, mart: str, as_of_date: date) -> Fingerprint
     [(row_count, rows_md5)] = reader.execute(
         SQL(
             "select count(*), md5(coalesce(string_agg(row_md5, '' order by row_md5), '')) from"
-            " (select md5(row({columns})::text) as row_md5 from {mart} where as_of_date = %s) as hashed"
+            " (select md5(row({columns})::text) as row_md5 from {mart} where run_id = %s) as hashed"
         ).format(columns=SQL(", ").join(columns), mart=Identifier("marts", mart)),
-        [as_of_date],
+        [run_id],
     ).fetchall()
     return Fingerprint(mart, row_count, rows_md5)

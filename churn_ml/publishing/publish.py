@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, LiteralString
 
 from churn_ml.errors import PublishingError
-from churn_ml.publishing.fingerprints import Fingerprint, read_fingerprints, take_fingerprints
+from churn_ml.publishing.fingerprints import CURRENT_MART, Fingerprint, read_fingerprints, take_fingerprints
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, RaiseException, Role, connect
 from churn_ml.warehouse.runs import close_run, read_run
@@ -96,4 +96,7 @@ def _call(publisher: Connection, statement: LiteralString, parameters: list[obje
 def _compare(settings: Settings, former: str, new: tuple[Fingerprint, ...]) -> tuple[str, ...]:
     before = {item.mart: item.rows_md5 for item in read_fingerprints(settings, former)}
     after = {item.mart: item.rows_md5 for item in new}
-    return tuple(sorted(mart for mart in before | after if before.get(mart) != after.get(mart)))
+    marts = set(before | after)
+    if CURRENT_MART not in before or CURRENT_MART not in after:
+        marts.discard(CURRENT_MART)
+    return tuple(sorted(mart for mart in marts if before.get(mart) != after.get(mart)))

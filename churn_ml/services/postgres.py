@@ -19,7 +19,7 @@ from pathlib import Path
 from churn_ml.errors import ServiceError, WarehouseError
 from churn_ml.services.supervision import port_is_free
 from churn_ml.settings import Settings
-from churn_ml.warehouse.connection import connect_admin
+from churn_ml.warehouse.connection import Role, connect_admin, warehouse_url
 from churn_ml.warehouse.state import read_state, secret, update_state
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,20 @@ def postgres_pid(settings: Settings) -> int | None:
     if "instance_id" not in read_state(settings):
         return None
     return _running_pid(_locate(settings))
+
+
+def run_psql(settings: Settings, role: Role, arguments: list[str]) -> int:
+    """Run the wheel's psql as `role` on this terminal and return its exit status."""
+    url = warehouse_url(settings, role)
+    connection = {
+        "PGHOST": url.host or "127.0.0.1",
+        "PGPORT": str(url.port or 5432),
+        "PGDATABASE": url.database or "",
+        "PGUSER": url.username or "",
+        "PGPASSWORD": str(url.password or ""),
+    }
+    command = [str(_site_packages() / _PROGRAMS / "psql"), "--no-psqlrc", *arguments]
+    return subprocess.run(command, env=os.environ | connection, check=False).returncode
 
 
 def data_folder(settings: Settings) -> Path:

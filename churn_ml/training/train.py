@@ -53,9 +53,7 @@ class Trial:
         return all(gate.verdict == "pass" for gate in self.gates)
 
 
-def train_model(
-    settings: Settings, run_id: str, *, seed: int = 20260101, fold_count: int = 5
-) -> TrainingSummary:
+def train_model(settings: Settings, run_id: str, *, seed: int, fold_count: int = 5) -> TrainingSummary:
     """Train, select and register a model on the features and labels of the run `run_id`.
 
     The same rows and seed give the same model. A retry of a run that has registered its model

@@ -13,6 +13,8 @@ DESCRIBE = """
 import json, sys
 from pathlib import Path
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables.base import TimeRestriction
 
 bag = DagBag(collect_dags=False)
 for file in sys.argv[1:]:
@@ -27,14 +29,27 @@ def describe(task):
         "trigger_rule": task.trigger_rule.value, "callbacks": len(task.on_failure_callback),
     }
 
+def intervals(dag):
+    """The first two data intervals that the scheduler would give the DAG."""
+    found, timetable = [], coerce_to_core_timetable(dag.timetable)
+    for _ in range(2):
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=found[-1] if found else None,
+            restriction=TimeRestriction(earliest=dag.start_date, latest=None, catchup=True),
+        )
+        found += [info.data_interval] if info else []
+    return [[interval.start.isoformat(), interval.end.isoformat()] for interval in found]
+
 print("RESULT", json.dumps({
     "errors": bag.import_errors,
     "dags": [{
         "dag_id": dag.dag_id, "file": Path(dag.fileloc).name, "doc": dag.doc_md, "tags": sorted(dag.tags),
         "max_active_runs": dag.max_active_runs, "catchup": dag.catchup,
-        "timetable": type(dag.timetable).__name__,
+        "timetable": type(dag.timetable).__name__, "intervals": intervals(dag),
+        "schedule": coerce_to_core_timetable(dag.timetable).summary,
         "paused": dag.is_paused_upon_creation, "reports": bool(dag.has_on_failure_callback),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
+        "defaults": dict(dag.params),
         "tasks": [describe(task) for task in dag.tasks],
     } for dag in bag.dags.values()],
 }))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -120,6 +121,28 @@ def test_champion_before_its_cut_off_is_refused(
     refused = command_line.run("model", "champion", "--on", "2026-01-01")
     assert refused.returncode == 1
     assert "churn-ml model promote" in refused.stderr
+
+
+def test_psql_reads_the_marts_on_a_machine_without_postgres(
+    command_line: CommandLine, demonstration: dict[str, object]
+) -> None:
+    statement = "select distinct run_id from marts.customer_churn_current"
+    result = command_line.run("warehouse", "psql", "--tuples-only", "-c", statement)
+    assert result.stdout.strip() == demonstration["run_id"]
+
+
+def test_demonstration_of_another_file_wants_an_instance_of_its_own(
+    command_line: CommandLine, demonstration: dict[str, object], snapshots: dict[date, Path]
+) -> None:
+    refused = command_line.run("demo", "--file", str(next(iter(snapshots.values()))), "--as-of", "2026-10-31")
+    assert refused.returncode == 1
+    assert "down --purge" in refused.stderr
+
+
+def test_missing_file_is_refused_before_anything_starts(command_line: CommandLine) -> None:
+    refused = command_line.run("demo", "--file", "nowhere.csv")
+    assert refused.returncode == 1
+    assert "Expected a file at nowhere.csv" in refused.stderr
 
 
 def test_down_stops_exactly_what_up_started(

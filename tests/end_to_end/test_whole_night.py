@@ -75,6 +75,19 @@ def test_rerun_supersedes_and_shows_bi_the_same_rows(published: Settings) -> Non
     assert read(published, "select distinct run_id from marts.fct_churn_score") == [(again.run_id,)]
 
 
+def test_rerun_of_an_older_night_shows_bi_the_same_rows(
+    published: Settings, snapshots: dict[date, Path]
+) -> None:
+    later = date(2026, 11, 30)
+    first_delivery = snapshots[SECOND_DAY].read_bytes()
+    folder = published.inbox / later.isoformat()
+    folder.mkdir()
+    (folder / "customers.csv").write_bytes(first_delivery)
+    newest = night(published, cut_off_of(later))
+    assert night(published, cut_off_of(SECOND_DAY)).differing_marts == ()
+    assert read(published, "select distinct run_id from marts.customer_churn_current") == [(newest.run_id,)]
+
+
 def test_fingerprint_notices_a_changed_row(published: Settings) -> None:
     with connect(published, Role.TRANSFORMER) as transformer:
         transformer.execute(

@@ -1,6 +1,7 @@
 """The import rules of the house: who may import whom, and which library has which single door."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,12 @@ def test_imports_between_rooms_go_one_way() -> None:
 def test_each_library_has_one_door() -> None:
     broken = [message for module in MODULES for message in breaks_of_doors(module)]
     assert not broken, "\n".join(broken)
+
+
+def test_no_row_goes_through_pandas_sql() -> None:
+    slow = re.compile(r"\bread_sql|\bto_sql\b")
+    found = [module.relative_to(PROJECT) for module in MODULES if slow.search(module.read_text("utf-8"))]
+    assert not found, f"stream by COPY instead of read_sql and to_sql: {', '.join(map(str, found))}"
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:

@@ -159,6 +159,6 @@ def train_champion(
     """Create and fill the feature tables, train on them, and promote what was selected."""
     create_feature_tables(settings)
     load_customers(settings, customers, as_of_date, known_as_of)
-    trained = train_model(settings, open_run(settings, "training", known_as_of).run_id)
+    trained = train_model(settings, open_run(settings, "training", known_as_of).run_id, seed=20260101)
     promote(settings, trained.model_version, known_as_of, "test", "test")
     return trained.model_version

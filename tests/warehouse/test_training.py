@@ -84,8 +84,8 @@ def test_the_registered_pipelines_are_those_of_the_out_of_fold_predictions(featu
 def test_a_retry_returns_what_the_run_registered(features: Settings) -> None:
     load_customers(features, synthetic_customers(400), AS_OF_DATE, CUT_OFF)
     run = open_training(features)
-    first = train_model(features, run.run_id)
-    assert train_model(features, run.run_id) == first
+    first = train_model(features, run.run_id, seed=SEED)
+    assert train_model(features, run.run_id, seed=SEED) == first
     assert len(list_versions(features)) == 1
 
 
@@ -93,7 +93,7 @@ def test_a_customer_of_unknown_outcome_does_not_train(features: Settings) -> Non
     customers = synthetic_customers(500).astype({"churned": object})
     customers.loc[:99, "churned"] = None
     load_customers(features, customers, AS_OF_DATE, CUT_OFF)
-    train_model(features, open_training(features).run_id)
+    train_model(features, open_training(features).run_id, seed=SEED)
     trained = training_customers(features)
     assert sorted(trained["customer_id"]) == sorted(customers["customer_id"][100:])
     assert trained["churned"].sum() == customers["churned"][100:].sum()
@@ -103,7 +103,7 @@ def test_other_nights_and_other_labels_do_not_train(features: Settings) -> None:
     load_customers(features, synthetic_customers(400), AS_OF_DATE, CUT_OFF)
     load_customers(features, synthetic_customers(50, prefix="d"), date(2026, 10, 30), CUT_OFF)
     load_customers(features, synthetic_customers(50, prefix="e"), AS_OF_DATE, CUT_OFF, label_definition="x")
-    train_model(features, open_training(features).run_id)
+    train_model(features, open_training(features).run_id, seed=SEED)
     assert set(training_customers(features)["customer_id"].str[0]) == {"c"}
 
 
@@ -112,20 +112,20 @@ def test_too_little_to_learn_from_is_refused_with_the_counts(features: Settings)
     few["churned"] = np.arange(310) < 40
     load_customers(features, few, AS_OF_DATE, CUT_OFF)
     with pytest.raises(TrainingError, match="found 310 rows, 40 churned, 270 stayed, 5 folds for 2026-10-31"):
-        train_model(features, open_training(features).run_id)
+        train_model(features, open_training(features).run_id, seed=SEED)
     assert list_versions(features) == []
 
 
 def test_no_rows_are_refused_with_the_counts(features: Settings) -> None:
     with pytest.raises(TrainingError, match="found 0 rows"):
-        train_model(features, open_training(features).run_id)
+        train_model(features, open_training(features).run_id, seed=SEED)
 
 
 def test_a_feature_without_any_value_is_refused_by_name(features: Settings) -> None:
     load_customers(features, synthetic_customers(400), AS_OF_DATE, CUT_OFF)
     execute(features, "update features.customer_features set tech_support = null, has_partner = null")
     with pytest.raises(TrainingError, match="tech_support, has_partner"):
-        train_model(features, open_training(features).run_id)
+        train_model(features, open_training(features).run_id, seed=SEED)
 
 
 def test_missing_values_and_empty_texts_train_and_differ(features: Settings) -> None:
@@ -139,7 +139,7 @@ def test_missing_values_and_empty_texts_train_and_differ(features: Settings) -> 
     panel = read_panel(features, load_dataset(features), run, SEED, 5)
     assert panel.frame["tech_support"].isna().sum() == panel.frame["has_partner"].isna().sum() == 50
     assert (panel.frame["tech_support"] == "").sum() == 49
-    train_model(features, run.run_id)
+    train_model(features, run.run_id, seed=SEED)
 
 
 def test_a_dated_dataset_is_refused_for_now(features: Settings, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_dated_dataset_is_refused_for_now(features: Settings, tmp_path: Path) 
     (tmp_path / "datasets" / "telco.yml").write_text(text)
     run = open_training(features)
     with pytest.raises(TrainingError, match="comes with the subscriptions dataset"):
-        train_model(features.model_copy(update={"project_dir": tmp_path}), run.run_id)
+        train_model(features.model_copy(update={"project_dir": tmp_path}), run.run_id, seed=SEED)
 
 
 def read(settings: Settings, **changes: object) -> list[str]:
@@ -235,7 +235,7 @@ def test_metrics_by_hand() -> None:
 
 def test_the_real_telco_file_gives_an_honest_model(features: Settings, real_telco_file: Path) -> None:
     load_customers(features, real_telco_customers(real_telco_file), AS_OF_DATE, CUT_OFF)
-    metrics = train_model(features, open_training(features).run_id).metrics
+    metrics = train_model(features, open_training(features).run_id, seed=SEED).metrics
     assert 0.84 <= metrics["roc_auc"] <= 0.86
     assert 0.405 <= metrics["log_loss"] <= 0.42
     assert 0.97 <= metrics["observed_expected_ratio"] <= 1.03
