@@ -41,7 +41,7 @@ test: setup check ## the whole suite: linters, security scan, tests on real comp
 check: lint audit coverage ## what test runs: each part is a target of its own
 
 coverage: setup
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report term $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report term $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -37,6 +37,7 @@ class KnownBatch:
     batch_id: int
     file_name: str
     file_sha256: str
+    is_first_load: bool
     counts: RowCounts
 
 
@@ -51,12 +52,12 @@ def lock_delivery(connection: Connection, key: BatchKey, byte_count: int) -> Non
 def batches_of_size(connection: Connection, key: BatchKey, byte_count: int) -> list[KnownBatch]:
     """Return the batches that may hold the same file: only a file of the same size can be."""
     rows = connection.execute(
-        "select batch_id, file_name, file_sha256, row_count_in_file, row_count_landed, row_count_quarantined"
-        " from ops.landing_batches"
+        "select batch_id, file_name, file_sha256, is_first_load,"
+        " row_count_in_file, row_count_landed, row_count_quarantined from ops.landing_batches"
         " where entity = %s and as_of_date is not distinct from %s and file_byte_count = %s",
         [key.entity, key.as_of_date, byte_count],
     ).fetchall()
-    return [KnownBatch(row[0], row[1], row[2], RowCounts(*row[3:])) for row in rows]
+    return [KnownBatch(row[0], row[1], row[2], row[3], RowCounts(*row[4:])) for row in rows]
 
 
 def begin_batch(connection: Connection, key: BatchKey) -> int:

@@ -29,6 +29,9 @@ from churn_ml.warehouse.runs import read_run
 
 log = logging.getLogger(__name__)
 
+_PUBLICATION_LOCK = 7203449
+"""The advisory lock that `ops.publish_run` takes."""
+
 
 @dataclass(frozen=True)
 class LandedFile:
@@ -94,6 +97,7 @@ def land_file(
         lock_delivery(loader, key, byte_count)
         known = _find_same_file(loader, key, path, byte_count)
         if known is not None:
+            _require_first_load(key, path, known)
             return _unchanged(key, path, known, started)
         return _land(loader, dataset, key, path, byte_count, started)
 
@@ -129,11 +133,19 @@ def land_path(
 
 
 def land_inbox(settings: Settings, run_id: str) -> LandingSummary:
-    """Land every file of the inbox up to the night of the run `run_id`, known at its cut-off."""
+    """Land every file of the inbox up to the night of the run `run_id`, known at its cut-off.
+
+    Where a cut-off as late as the run's was published before, a file that is new is known only
+    from now on: what a published night knew never changes.
+    """
     run = read_run(settings, run_id)
     newest = run.known_as_of.astimezone(UTC).date() - timedelta(days=1)
     deliveries = find_inbox(load_dataset(settings), settings.inbox, newest)
-    files = [_land_for_run(settings, delivery, run.known_as_of, run_id) for delivery in deliveries]
+    with connect(settings, Role.LOADER) as loader:
+        published = _last_published_cut_off(loader)
+    is_late = published is not None and published >= run.known_as_of
+    known_at = _known_from_now(settings) if is_late else run.known_as_of
+    files = [_land_for_run(settings, delivery, known_at, run_id) for delivery in deliveries]
     new = [file for file in files if not file.is_unchanged]
     return LandingSummary(
         batches=len(new),
@@ -180,26 +192,48 @@ def _batch_key(
 
 
 def _require_no_publication(loader: Connection, path: Path) -> None:
-    row = loader.execute(
-        "select count(*) from (select run_id from ops.publications"
-        " union select run_id from ops.published_runs) as published"
-    ).fetchone()
-    count = row[0] if row else 0
-    if count:
+    published = _last_published_cut_off(loader)
+    if published is not None:
         raise LandingError(
-            f"Expected a warehouse that never published a night for the first load of {path.name}, found "
-            f"{count} published run(s). Land it without --first-load: its rows are known from now on."
+            f"Expected a warehouse that never published a night for the first load of {path.name}, found one "
+            f"published with the cut-off {published.isoformat()}. Land it without --first-load: its rows are "
+            "known from now on."
         )
+
+
+def _require_first_load(key: BatchKey, path: Path, known: KnownBatch) -> None:
+    if key.is_first_load and not known.is_first_load:
+        raise LandingError(
+            f"Expected {path.name} to be new for its first load, found it landed as batch {known.batch_id} "
+            "without --first-load, known only from its landing on. Start the instance anew "
+            "(`churn-ml down --purge`, `churn-ml up`) and land the history with --first-load."
+        )
+
+
+def _require_unknown_to_published_nights(loader: Connection, key: BatchKey, path: Path) -> None:
+    """Check at the end of the landing; until it commits, `ops.publish_run` waits."""
+    loader.execute("select pg_advisory_xact_lock_shared(%s)", [_PUBLICATION_LOCK])
+    published = _last_published_cut_off(loader)
+    if published is not None and key.known_at <= published:
+        raise LandingError(
+            f"Expected {path.name} to become known after every published cut-off, found "
+            f"{key.known_at.isoformat()} while a night is published with {published.isoformat()}. Land it "
+            "again: it is then known from now on. Nothing of it was stored."
+        )
+
+
+def _last_published_cut_off(loader: Connection) -> datetime | None:
+    row = loader.execute("select ops.last_published_cut_off()").fetchone()
+    return row[0] if row else None
 
 
 def _known_from_now(settings: Settings) -> datetime:
     """Return this moment, or the next after the newest published cut-off if that is later."""
     with connect(settings, Role.LOADER) as loader:
         row = loader.execute(
-            "select greatest(now(), max(runs.known_as_of) + interval '1 microsecond')"
-            " from ops.publications join ops.pipeline_runs as runs using (run_id)"
+            "select greatest(now(), ops.last_published_cut_off() + interval '1 microsecond')"
         ).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate always answers
+    assert row is not None  # noqa: S101 - a select without a table always answers
     known_at: datetime = row[0]
     return known_at
 
@@ -231,6 +265,7 @@ def _land(
                 f"sha256 {delivered.sha256} in ops.landing_batches with another size. Nothing was stored."
             )
         store_quarantine(loader, key, batch_id, name, rows.quarantine)
+    _require_unknown_to_published_nights(loader, key, path)
     seconds = time.perf_counter() - started
     _log_landed(key, path, batch_id, rows.counts, seconds)
     return _landed_file(key, batch_id, path.name, rows.counts, seconds)

@@ -18,8 +18,10 @@ def settle_night(settings: Settings, run_id: str) -> bool:
     Returns
     -------
     bool
-        False if a night with another cut-off has published that snapshot already: the run is
-        closed as ``unchanged`` and nothing else runs. A dated dataset keeps its date: True.
+        False if a night with another cut-off has published that snapshot already and nothing of
+        it became known since: the run is closed as ``unchanged`` and nothing else runs. A
+        correction that became known since is scored, and supersedes. A dated dataset keeps its
+        date: True.
 
     Raises
     ------
@@ -41,7 +43,11 @@ def settle_night(settings: Settings, run_id: str) -> bool:
                 f"Put a file in {settings.inbox}/{nominal}/ and run the night again, or land a history with "
                 "`churn-ml land <file> --as-of <date> --first-load` before the first night is published."
             )
-        if published is None or published == run.known_as_of:
+        if (
+            published is None
+            or published == run.known_as_of
+            or _was_corrected(loader, newest, published, run.known_as_of)
+        ):
             loader.execute("select ops.settle_run(%s, %s)", [run_id, newest])
             log.info("run %s scores the snapshot of %s", run_id, newest)
             return True
@@ -76,6 +82,14 @@ def _published_cut_off(loader: Connection, as_of_date: date) -> datetime | None:
         "select known_as_of from ops.published_runs where as_of_date = %s", [as_of_date]
     ).fetchone()
     return row[0] if row else None
+
+
+def _was_corrected(loader: Connection, as_of_date: date, published: datetime, known_as_of: datetime) -> bool:
+    row = loader.execute(
+        "select from ops.landing_batches where as_of_date = %s and known_at > %s and known_at <= %s limit 1",
+        [as_of_date, published, known_as_of],
+    ).fetchone()
+    return row is not None
 
 
 def _close_unchanged(settings: Settings, run: Run, newest: date, published: datetime) -> None:

@@ -268,14 +268,10 @@ def champion_at(settings: Settings, known_as_of: datetime) -> str:
         If no deployment begins at or before it; the message holds the command to type.
     """
     with connect(settings, Role.SCORER) as scorer:
-        row = scorer.execute(
-            "select model_version from ml.model_deployments where alias = 'champion' and valid_from <= %s"
-            " order by valid_from desc limit 1",
-            [known_as_of],
-        ).fetchone()
-        if row is None:
+        [(champion,)] = scorer.execute("select ml.champion_at(%s)", [known_as_of]).fetchall()
+        if champion is None:
             raise NoChampion(_no_champion(scorer, known_as_of))
-    return str(row[0])
+    return str(champion)
 
 
 def _insert_version(
@@ -346,17 +342,12 @@ def _check_promotable(trainer: Connection, model_version: str) -> None:
 
 
 def _check_not_published(trainer: Connection, valid_from: datetime) -> None:
-    row = trainer.execute(
-        "select run_id, known_as_of from ops.published_runs where known_as_of >= %s"
-        " order by known_as_of desc limit 1",
-        [valid_from],
-    ).fetchone()
-    if row is not None:
+    row = trainer.execute("select ops.last_published_cut_off()").fetchone()
+    if row is not None and row[0] is not None and row[0] >= valid_from:
         raise ModelError(
-            f"Expected valid_from after every published cut-off, found {valid_from.isoformat()} while run "
-            f"{row[0]} "
-            f"is published with the cut-off {row[1]}: who was champion on a published night never changes. "
-            "Choose a later cut-off."
+            "Expected valid_from after every cut-off that was ever published, found "
+            f"{valid_from.isoformat()} while a night was published with {row[0].isoformat()}: who was "
+            "champion on a published night never changes. Choose a later cut-off."
         )
 
 

@@ -9,7 +9,7 @@ from churn_ml.errors import PublishingError
 from churn_ml.publishing.fingerprints import CURRENT_MART, Fingerprint, read_fingerprints, take_fingerprints
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, RaiseException, Role, connect
-from churn_ml.warehouse.runs import close_run, read_run
+from churn_ml.warehouse.runs import Run, close_run, read_run
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
     """
     run = read_run(settings, run_id)
     with connect(settings, Role.PUBLISHER) as publisher:
+        _require_champion(publisher, run)
         former = publisher.execute(
             "select run_id from ops.published_runs where as_of_date = %s and run_id <> %s",
             [run.as_of_date, run_id],
@@ -54,6 +55,18 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
         superseded or "none", ", ".join(differing) if differing else "none",
     )  # fmt: skip
     return Publication(run_id, run.as_of_date, superseded, fingerprints, differing)
+
+
+def _require_champion(publisher: Connection, run: Run) -> None:
+    """Check that nobody promoted another model for this cut-off between scoring and publishing."""
+    if run.run_kind != "night":
+        return
+    [(champion,)] = publisher.execute("select ml.champion_at(%s)", [run.known_as_of]).fetchall()
+    if run.model_version != champion:
+        raise PublishingError(
+            f"Expected run {run.run_id} to be scored by the champion at its cut-off, {champion}, found "
+            f"{run.model_version or 'no model'}. Run the night again: it is then scored by the champion."
+        )
 
 
 def unpublish_run(settings: Settings, run_id: str, reason: str) -> None:

@@ -7,9 +7,9 @@ check of every attempt is a row of ``ops.validation_results``.
 import logging
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from churn_ml.errors import GateBlocked, SettingsError
 from churn_ml.quality.checkpoint import Check, run_checkpoint
@@ -51,7 +51,7 @@ def run_gate(settings: Settings, run_id: str, gate: Gate) -> GateSummary:
     started = time.perf_counter()
     run = read_run(settings, run_id)
     folder = settings.project_dir / "great_expectations"
-    checked_at = datetime.now(UTC)
+    checked_at = _server_time(settings)
     checks = run_checkpoint(
         folder,
         _choose_checkpoint(folder, run.dataset, gate),
@@ -75,6 +75,13 @@ def run_gate(settings: Settings, run_id: str, gate: Gate) -> GateSummary:
     if summary.failed_blocking:
         raise GateBlocked(_explain(run, summary, failed))
     return summary
+
+
+def _server_time(settings: Settings) -> datetime:
+    """Return the warehouse's clock: publishing compares it with when the marts were begun."""
+    with connect(settings, Role.AUDITOR) as auditor:
+        [(moment,)] = auditor.execute("select clock_timestamp()").fetchall()
+    return cast(datetime, moment)
 
 
 def _choose_checkpoint(folder: Path, dataset: str, gate: str) -> str:

@@ -70,10 +70,17 @@ def _await_account(context: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read the run's row; the failing task, which knows its error, may just be writing it."""
     deadline = time.monotonic() + _ACCOUNT_SECONDS
     row = _read_row(context)
-    while row is not None and row["status"] == "running" and time.monotonic() < deadline:
+    while row is not None and not _holds_account(context, row) and time.monotonic() < deadline:
         time.sleep(0.25)
         row = _read_row(context)
     return row
+
+
+def _holds_account(context: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether the row tells this failure: one that failed, was cleared and fails anew tells the former."""
+    if row["status"] != "failed":
+        return bool(row["status"] != "running")
+    return "ti" not in context or str(row["failure"]).startswith(f"{context['ti'].task_id}: ")
 
 
 def _identify(context: Mapping[str, Any]) -> tuple[str, str]:
@@ -102,16 +109,17 @@ def _read_row(context: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _close(context: Mapping[str, Any], failure: str) -> dict[str, Any] | None:
-    """Close the DAG run's newest row as failed where it is still running, and return it."""
+    """Close the DAG run's newest row as failed, with the latest failure, and return it."""
     from churn_ml.settings import load_settings
+    from churn_ml.warehouse.connection import RaiseException
     from churn_ml.warehouse.runs import close_run
 
     row = _read_row(context)
-    if row is None or row["status"] != "running":
+    if row is None or row["status"] not in {"running", "failed"}:
         return row
     try:
         close_run(load_settings(), row["run_id"], "failed", failure)
-    except ChurnError as error:
+    except (ChurnError, RaiseException) as error:  # Postgres refuses where the run was published
         log.warning("run %s cannot be closed: %s", row["run_id"], error)
         return row
     log.info("closed run %s as failed", row["run_id"])

@@ -31,7 +31,12 @@ def examine(settings: Settings) -> list[Finding]:
         try:
             findings.extend(examination(settings))
         except ChurnError as error:
-            findings.append(Finding(part, is_healthy=False, observation=str(error), next_step="churn-ml up"))
+            step = (
+                "churn-ml up"
+                if settings.warehouse_url is None
+                else "check CHURN_WAREHOUSE_URL and its server"
+            )
+            findings.append(Finding(part, is_healthy=False, observation=str(error), next_step=step))
     return findings
 
 

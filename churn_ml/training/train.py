@@ -69,6 +69,7 @@ def train_model(settings: Settings, run_id: str, *, seed: int, fold_count: int =
     registered = version_of_run(settings, run_id)
     if registered is not None:
         log.info("run %s has registered %s already", run_id, registered.model_version)
+        close_run(settings, run_id, "succeeded")
         return TrainingSummary(registered.model_version, registered.family, registered.metrics)
     started = time.monotonic()
     dataset, run = load_dataset(settings), read_run(settings, run_id)

@@ -26,6 +26,12 @@ from churn_ml.warehouse.raw_tables import ensure_raw_tables
 log = logging.getLogger(__name__)
 
 _LEAST_VERSION = 150000
+# A dashboard that forgets its transaction must not hold up the night, which renews a view.
+_READER_LIMITS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "5min",
+    "idle_in_transaction_session_timeout": "1min",
+}
 _PROVISION_LOCK = 7203447
 _DATABASE_ROLES: list[Role] = [role for role in Role if role is not Role.AIRFLOW]
 
@@ -58,6 +64,12 @@ def provision(settings: Settings) -> None:
 def _ensure_roles_and_databases(settings: Settings, admin: Connection) -> None:
     for role in Role:
         _ensure_role(admin, role, role_password(settings, role))
+    for parameter, value in _READER_LIMITS.items():
+        admin.execute(
+            sql.SQL("alter role {} set {} = {}").format(
+                sql.Identifier(Role.READER), sql.Identifier(parameter), sql.Literal(value)
+            )
+        )
     # Migrations and ops.discard_run touch tables that dbt owns.
     admin.execute(
         sql.SQL("grant {} to {}").format(sql.Identifier(Role.TRANSFORMER), sql.Identifier(Role.OWNER))

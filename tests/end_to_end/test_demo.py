@@ -15,7 +15,7 @@ import pytest
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 
-pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
 class CommandLine:

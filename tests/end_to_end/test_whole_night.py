@@ -15,18 +15,17 @@ from nightly import (
     train_and_promote,
 )
 
-from churn_ml.errors import GateBlocked, NoChampion, PublishingError
-from churn_ml.landing.delivery import land_inbox
+from churn_ml.errors import GateBlocked, LandingError, NoChampion, PublishingError
+from churn_ml.landing.delivery import land_file, land_inbox
 from churn_ml.landing.snapshots import settle_night
 from churn_ml.publishing.fingerprints import RUN_TIME_COLUMNS
 from churn_ml.publishing.publish import discard_run, publish_run, unpublish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night
+from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import open_run, read_run
-
-pytestmark = pytest.mark.xdist_group("whole_night")
 
 FIRST_DAY, SECOND_DAY = date(2026, 9, 30), date(2026, 10, 31)
 
@@ -215,6 +214,79 @@ def test_second_snapshot_holds_customers_that_the_model_never_met(published: Set
         published, "select count(*) from scores.customer_scores where not is_out_of_fold", Role.SCORER
     )
     assert int(str(strangers)) > 0
+
+
+def _published_run(settings: Settings) -> str:
+    [(run_id,)] = read(settings, "select distinct run_id from marts.fct_churn_score")
+    return str(run_id)
+
+
+def test_discarded_run_is_never_published(trained: Settings) -> None:
+    run_id = build_until_marts(trained, cut_off_of(SECOND_DAY))
+    run_gate(trained, run_id, "marts")
+    with connect(trained, Role.PUBLISHER) as publisher:
+        publisher.execute("select ops.discard_run(%s)", [run_id])
+    with pytest.raises(PublishingError, match="audit it before"):
+        publish_run(trained, run_id, "an empty night")
+
+
+def test_marts_rebuilt_after_their_gate_are_not_published(trained: Settings) -> None:
+    run_id = build_until_marts(trained, cut_off_of(SECOND_DAY))
+    run_gate(trained, run_id, "marts")
+    build_layer(trained, run_id, "marts")
+    with pytest.raises(PublishingError, match="audit it before"):
+        publish_run(trained, run_id, "with the verdicts of other rows")
+
+
+def test_night_scored_by_another_model_than_the_champion_is_not_published(trained: Settings) -> None:
+    run_id = build_until_marts(trained, cut_off_of(SECOND_DAY))
+    run_gate(trained, run_id, "marts")
+    with connect(trained, Role.SCORER) as scorer:
+        scorer.execute("select ops.record_run_model(%s, 'another')", [run_id])
+    with pytest.raises(PublishingError, match="champion at its cut-off"):
+        publish_run(trained, run_id, "test")
+
+
+def test_corrected_delivery_is_published_by_the_next_night(
+    published: Settings, snapshots: dict[date, Path]
+) -> None:
+    corrected = snapshots[SECOND_DAY].read_text().replace("Month-to-month", "Two year")
+    (published.inbox / SECOND_DAY.isoformat() / "corrected.csv").write_text(corrected)
+    following = night(published, cut_off_of(date(2026, 11, 30)))
+    assert following.as_of_date == SECOND_DAY
+    assert following.superseded_run_id is not None
+    assert following.differing_marts
+    assert read(
+        published, "select count(*) from marts.fct_churn_score where contract = 'month_to_month'"
+    ) == [(0,)]
+
+
+def test_file_that_arrives_after_its_night_was_published_does_not_change_a_rerun(
+    published: Settings, snapshots: dict[date, Path]
+) -> None:
+    corrected = snapshots[SECOND_DAY].read_text().replace("Month-to-month", "Two year")
+    (published.inbox / SECOND_DAY.isoformat() / "corrected.csv").write_text(corrected)
+    assert night(published, cut_off_of(SECOND_DAY)).differing_marts == ()
+
+
+def test_published_run_keeps_its_state_and_its_date(published: Settings) -> None:
+    run_id = _published_run(published)
+    for statement in (
+        "select ops.close_run(%s, 'discarded', null)",
+        "select ops.settle_run(%s, '2026-01-01')",
+    ):
+        with connect(published, Role.LOADER) as loader, pytest.raises(psycopg.errors.RaiseException):
+            loader.execute(statement, [run_id])
+
+
+def test_history_is_not_rewritten_by_landing_at_a_published_cut_off(
+    published: Settings, snapshots: dict[date, Path]
+) -> None:
+    with pytest.raises(LandingError, match="every published cut-off"):
+        land_file(
+            published, snapshots[FIRST_DAY], "customers", as_of_date=SECOND_DAY,
+            known_at=cut_off_of(FIRST_DAY),
+        )  # fmt: skip
 
 
 @pytest.mark.slow

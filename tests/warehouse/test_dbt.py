@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from churn_ml.services.dbt import _BUILD_LOCK, build_layer, run_dbt
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, role_password
 from churn_ml.warehouse.runs import Run, open_run
+
+PROJECT = Path(__file__).parents[2] / "dbt_project"
 
 
 def results_of(settings: Settings, run: Run, try_number: int) -> dict[str, str]:
@@ -107,6 +110,22 @@ def test_every_layer_records_its_nodes_once(settings: Settings) -> None:
     kinds = {(layer, kind) for layer, kind, *_ in found}
     assert {("staging", "seed"), ("staging", "model"), ("features", "test"), ("marts", "model")} <= kinds
     assert all(count == distinct and good for _, _, count, distinct, good in found)
+
+
+def test_freshness_is_tested_to_be_one_row(staged: tuple[Settings, Run]) -> None:
+    settings, run = staged
+    build(settings, run, "features")
+    score(settings, run, {"a": 0.5, "b": 0.5})
+    build(settings, run, "marts")
+    assert results_of(settings, run, 1)["is_key_warehouse_freshness_expected_as_of_date"] == "pass"
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "models").rglob("*.sql")), ids=lambda path: path.stem)
+def test_model_imports_first_and_ends_with_its_last_thought(path: Path) -> None:
+    text = path.read_text()
+    names = re.findall(r"^(\w+) as \($", text, re.MULTILINE)
+    assert names
+    assert text.splitlines()[-1] == f"select * from {names[-1]}"
 
 
 def test_each_node_leaves_one_line_in_the_log_and_nothing_on_the_console(

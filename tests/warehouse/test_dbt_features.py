@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 from clones import clone_warehouse, drop_warehouse
-from telco_nights import BEFORE_FEATURES, CUT_OFF, DAY, build, customer, deliver, rows
+from telco_nights import BEFORE_FEATURES, CUT_OFF, DAY, build, customer, deliver, publish, rows
 
 from churn_ml.errors import TransformationError
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
-from churn_ml.warehouse.runs import open_run
+from churn_ml.warehouse.runs import Run, close_run, open_run
 
 INTERFACE = ["customer_population", "customer_labels", "customer_values", "customer_attributes"]
 
@@ -192,6 +192,73 @@ def test_training_and_night_may_interleave(settings: Settings) -> None:
             build(settings, run, layer)
     found = rows(settings, "select as_of_date, tenure_months from features.customer_features order by 1")
     assert found == [(training.as_of_date, 1), (night.as_of_date, 2)]
+
+
+def failed_night(settings: Settings) -> Run:
+    """A night that failed after its features were built, while a training is at work."""
+    deliver(settings, customer("a"))
+    night = open_run(settings, "night", CUT_OFF)
+    build(settings, night, *BEFORE_FEATURES)
+    close_run(settings, night.run_id, "failed", "test")
+    return night
+
+
+def build_staging_of_another_night(settings: Settings) -> None:
+    day, cut_off = DAY + timedelta(days=1), CUT_OFF + timedelta(days=1)
+    deliver(settings, customer("b"), as_of_date=day, known_at=cut_off)
+    build(settings, open_run(settings, "night", cut_off), "staging")
+
+
+def customers_of(settings: Settings, schema_and_table: str) -> list[str]:
+    found = rows(settings, f"select customer_id from {schema_and_table} order by 1")
+    return [str(customer_id) for (customer_id,) in found]
+
+
+def test_failed_night_goes_on_after_another_night_was_staged(settings: Settings) -> None:
+    night = failed_night(settings)
+    build_staging_of_another_night(settings)
+    build(settings, night, "features")
+    assert customers_of(settings, "features.customer_features") == ["a"]
+
+
+def test_failed_night_is_no_longer_staged_once_a_newer_run_of_it_has_succeeded(settings: Settings) -> None:
+    failed_night(settings)
+    close_run(settings, open_run(settings, "night", CUT_OFF).run_id, "succeeded")
+    build_staging_of_another_night(settings)
+    assert customers_of(settings, "staging.stg_telco__customers") == ["b"]
+
+
+def test_failed_night_is_no_longer_staged_once_a_later_cut_off_was_published(settings: Settings) -> None:
+    failed_night(settings)
+    later = open_run(settings, "night", CUT_OFF + timedelta(hours=1))
+    with connect(settings, Role.TRANSFORMER) as transformer:
+        transformer.execute("select ops.begin_marts(%s)", [later.run_id])
+    publish(settings, later)
+    close_run(settings, later.run_id, "succeeded")
+    build_staging_of_another_night(settings)
+    assert customers_of(settings, "staging.stg_telco__customers") == ["b"]
+
+
+def test_features_of_a_night_are_never_replaced_by_none(settings: Settings) -> None:
+    night = failed_night(settings)
+    close_run(settings, night.run_id, "succeeded")
+    build_staging_of_another_night(settings)
+    with pytest.raises(
+        TransformationError,
+        match=r"Expected rows of 2026-10-31.*customer_features, found none to replace its 1 rows.*dbt_staging",
+    ):
+        build(settings, night, "features")
+    for table in ("customer_features", *INTERFACE):
+        assert customers_of(settings, f"features.{table}") == ["a"]
+
+
+def test_mended_night_may_lose_all_its_rejects(settings: Settings) -> None:
+    deliver(settings, customer("a", tenure="ten"), known_at=CUT_OFF - timedelta(hours=1))
+    night = open_run(settings, "night", CUT_OFF)
+    build(settings, night, "staging")
+    deliver(settings, customer("a", tenure="10"))
+    build(settings, night, "staging")
+    assert customers_of(settings, "staging.stg_telco__rejects") == []
 
 
 def test_night_without_parameters_fails_and_names_the_seed(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from telco_nights import (
     BEFORE_FEATURES,
     CUT_OFF,
     DAY,
+    audit,
     build,
     customer,
     deliver,
@@ -20,6 +21,7 @@ from telco_nights import (
 )
 
 from churn_ml.errors import TransformationError
+from churn_ml.services.dbt import run_dbt
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import Run, open_run
@@ -221,6 +223,50 @@ def test_rebuilt_marts_of_a_run_are_the_same(settings: Settings) -> None:
     before = [contents(settings, table, run) for table in TABLES]
     build(settings, run, "marts")
     assert [contents(settings, table, run) for table in TABLES] == before
+
+
+def everything(settings: Settings, table: str, run: Run) -> list[tuple[object, ...]]:
+    return rows(settings, f"select * from marts.{table} where run_id = %s order by 1, 2", [run.run_id])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_mart_of_a_published_run_is_built_again(nights: tuple[Settings, list[Run]], table: str) -> None:
+    settings, runs = nights
+    before = everything(settings, table, runs[2])
+    with pytest.raises(TransformationError, match="dbt run"):
+        run_dbt(settings, ["run", "--select", table, "--quiet"], runs[2].run_id)
+    assert everything(settings, table, runs[2]) == before != []
+
+
+def test_marts_layer_of_a_published_run_is_refused_by_name(nights: tuple[Settings, list[Run]]) -> None:
+    settings, runs = nights
+    with pytest.raises(TransformationError, match=rf"run {runs[0].run_id} was published: its marts stay"):
+        build(settings, runs[0], "marts")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_run_whose_mart_was_built_after_its_audit_is_not_published(settings: Settings, table: str) -> None:
+    deliver(settings, customer("a"))
+    run = scored_night(settings, {"a": 0.5})
+    audit(settings, run)
+    run_dbt(settings, ["run", "--select", table, "--quiet"], run.run_id)
+    with (
+        connect(settings, Role.PUBLISHER) as publisher,
+        pytest.raises(psycopg.errors.RaiseException, match="audit it before"),
+    ):
+        publisher.execute("select ops.publish_run(%s, 'test')", [run.run_id])
+    publish(settings, run)
+    assert len(rows(settings, f"select from marts.{table}", role=Role.READER)) == 1
+
+
+def test_marts_can_be_built_after_another_run_built_staging(settings: Settings) -> None:
+    deliver(settings, customer("a"))
+    night = open_run(settings, "night", CUT_OFF)
+    build(settings, night, *BEFORE_FEATURES)
+    score(settings, night, {"a": 0.5})
+    build(settings, open_run(settings, "training", CUT_OFF - timedelta(hours=1)), "staging")
+    build(settings, night, "marts")
+    assert len(contents(settings, "fct_churn_score", night)) == 1
 
 
 def test_current_mart_keeps_the_declared_number_of_runs_and_all_published(settings: Settings) -> None:

@@ -35,3 +35,10 @@ def test_scorer_can_insert_scores_but_not_change_them(settings: Settings) -> Non
     denied = pytest.raises(psycopg.errors.InsufficientPrivilege)
     with connect(settings, Role.SCORER) as scorer, denied:
         scorer.execute("update scores.customer_scores set churn_probability = 0")
+
+
+def test_reader_cannot_hold_up_the_night(settings: Settings) -> None:
+    with connect(settings, Role.READER) as reader:
+        names = ["statement_timeout", "idle_in_transaction_session_timeout", "transaction_read_only"]
+        limits = [reader.execute("select current_setting(%s)", [name]).fetchall() for name in names]
+    assert limits == [[("5min",)], [("1min",)], [("on",)]]

@@ -43,8 +43,9 @@ def publish_night(settings: Settings, known_as_of: datetime) -> None:
     run = open_run(settings, "night", known_as_of)
     with connect(settings, Role.OWNER) as owner:
         owner.execute(
-            "insert into ops.published_runs (as_of_date, run_id, known_as_of) values (%s, %s, %s)",
-            [run.as_of_date, run.run_id, run.known_as_of],
+            "insert into ops.publications (action, as_of_date, run_id, reason, recorded_by)"
+            " values ('publish', %s, %s, 'test', 'test')",
+            [run.as_of_date, run.run_id],
         )
 
 
@@ -80,7 +81,7 @@ def test_promotion_at_or_before_a_published_cut_off_is_refused(registry: Setting
     publish_night(registry, CUT_OFF + ONE_NIGHT)
     version = only_version(registry)
     for valid_from in (CUT_OFF + ONE_NIGHT, CUT_OFF + ONE_NIGHT / 2):
-        with pytest.raises(ModelError, match="after every published cut-off"):
+        with pytest.raises(ModelError, match="after every cut-off that was ever published"):
             promote(registry, version, valid_from, "later thought", "test")
     promote(registry, version, CUT_OFF + ONE_NIGHT + timedelta(microseconds=1), "next night", "test")
 

@@ -62,9 +62,12 @@ create table ops.pipeline_runs (
     code_version text not null,
     configuration_sha256 text not null,
     started_at timestamptz not null default clock_timestamp(),
+    marts_begun_at timestamptz,
     finished_at timestamptz,
     failure text
 );
+comment on column ops.pipeline_runs.marts_begun_at
+is 'When the last build of the run''s marts began; null where its scores changed since: a gate must be newer.';
 comment on table ops.pipeline_runs is 'One row per attempt at a night or a training; run_id is minted by its first task.';
 create index on ops.pipeline_runs (as_of_date, run_kind);
 create index on ops.pipeline_runs (dag_id, dag_run_id);
@@ -88,9 +91,11 @@ create table ops.landing_batches (
     constraint no_row_lost check (row_count_in_file = row_count_landed + row_count_quarantined),
     constraint same_file_once unique nulls not distinct (file_sha256, entity, as_of_date)
 );
-comment on table ops.landing_batches is 'One row per landed file; its rows in raw carry the batch_id.';
+comment on table ops.landing_batches
+is 'One row per landed file: its rows in raw carry the batch_id, and so its sha256, known only at its end.';
 comment on column ops.landing_batches.row_count_in_file
-is 'Records counted by a scan of the file that is independent of COPY.';
+is 'Records counted by a scan of the blocks that COPY was given; for a torn file by the record scan, which '
+'gives every byte of it to one record.';
 
 create table ops.quarantine (
     quarantine_id bigint generated always as identity primary key,
@@ -225,6 +230,17 @@ language sql immutable strict parallel safe
 return (('x' || substr(md5(seed::text || ':' || customer_id), 1, 7))::bit(28)::integer % fold_count)::smallint;
 comment on function ml.customer_fold is 'The cross-fitting fold of a customer: a seeded hash, the same on every snapshot.';
 
+create function ml.champion_at(known_as_of timestamptz)
+returns text language sql stable
+return (
+    select deployments.model_version
+    from ml.model_deployments as deployments
+    where deployments.alias = 'champion' and deployments.valid_from <= $1
+    order by deployments.valid_from desc
+    limit 1
+);
+comment on function ml.champion_at is 'The model version that is champion at a cut-off, or null.';
+
 -- Publishing ---------------------------------------------------------------------------
 create table ops.published_runs (
     as_of_date date primary key,
@@ -276,32 +292,90 @@ begin atomic
     ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 end;
 
+create function ops.was_published(run_id text)
+returns boolean language sql stable security definer set search_path = ''
+return exists (select from ops.publications as publications where publications.run_id = $1);
+
+create function ops.last_published_cut_off()
+returns timestamptz language sql stable security definer set search_path = ''
+return (
+    select max(runs.known_as_of)
+    from ops.publications as publications
+    inner join ops.pipeline_runs as runs using (run_id)
+);
+comment on function ops.last_published_cut_off
+is 'The latest cut-off of any run that BI ever saw: nothing may become known at or before it.';
+
 create function ops.close_run(run_id text, status text, failure text)
 returns void language plpgsql security definer set search_path = ''
 as $$
+declare
+    run ops.pipeline_runs;
 begin
+    select * into run from ops.pipeline_runs as runs where runs.run_id = $1 for no key update;
+    if run.run_id is null then
+        raise exception 'no run % in ops.pipeline_runs', $1;
+    end if;
+    if run.status = 'discarded' and $2 <> 'discarded' then
+        raise exception 'run % was discarded: open a new one', $1;
+    end if;
+    if $2 <> 'succeeded' and ops.was_published($1) then
+        raise exception 'run % was published: it stays succeeded', $1;
+    end if;
     update ops.pipeline_runs as runs
     set status = $2, failure = $3, finished_at = clock_timestamp()
     where runs.run_id = $1;
-    if not found then
-        raise exception 'no run % in ops.pipeline_runs', $1;
-    end if;
 end
 $$;
 
 create function ops.settle_run(run_id text, as_of_date date)
-returns void language sql security definer set search_path = ''
-begin atomic
-    update ops.pipeline_runs set as_of_date = $2
-    where ops.pipeline_runs.run_id = $1 and ops.pipeline_runs.status = 'running';
-end;
-comment on function ops.settle_run is 'Move a run to the date of the snapshot that it scores.';
+returns void language plpgsql security definer set search_path = ''
+as $$
+declare
+    run ops.pipeline_runs;
+begin
+    select * into run from ops.pipeline_runs as runs where runs.run_id = $1 for no key update;
+    if run.run_id is null or run.status = 'discarded' or ops.was_published($1) then
+        raise exception 'run % is unknown, discarded or published: open a new one', $1;
+    end if;
+    if run.as_of_date <> $2 and exists (select from scores.customer_scores as s where s.run_id = $1) then
+        raise exception 'run % has scores of %: open a new run for %', $1, run.as_of_date, $2;
+    end if;
+    update ops.pipeline_runs as runs
+    set as_of_date = $2, status = 'running', failure = null, finished_at = null
+    where runs.run_id = $1;
+end
+$$;
+comment on function ops.settle_run
+is 'Move a run to the date of the snapshot that it scores; one that failed before is at work again.';
 
 create function ops.record_run_model(run_id text, model_version text)
-returns void language sql security definer set search_path = ''
-begin atomic
-    update ops.pipeline_runs set model_version = $2 where ops.pipeline_runs.run_id = $1;
-end;
+returns void language plpgsql security definer set search_path = ''
+as $$
+begin
+    if ops.was_published($1) then
+        raise exception 'run % was published: its model stays', $1;
+    end if;
+    update ops.pipeline_runs as runs
+    set model_version = $2, marts_begun_at = null
+    where runs.run_id = $1;
+end
+$$;
+comment on function ops.record_run_model is 'Name the model of a run; marts built before are no longer of its scores.';
+
+create function ops.begin_marts(run_id text)
+returns void language plpgsql security definer set search_path = ''
+as $$
+begin
+    perform from ops.pipeline_runs as runs where runs.run_id = $1 for no key update;
+    if ops.was_published($1) then
+        raise exception 'run % was published: its marts stay as they were audited; open a new run', $1;
+    end if;
+    update ops.pipeline_runs as runs set marts_begun_at = clock_timestamp() where runs.run_id = $1;
+end
+$$;
+comment on function ops.begin_marts
+is 'Called in the transaction of each mart of a run: published rows are never rebuilt, and a gate must be newer.';
 
 create function ops.ensure_score_partition(as_of_date date)
 returns void language plpgsql security definer set search_path = ''
@@ -326,9 +400,12 @@ as $$
 declare
     run ops.pipeline_runs;
     former text;
+    audited_at timestamptz;
     failed text;
 begin
-    select * into run from ops.pipeline_runs as runs where runs.run_id = $1 for update;
+    -- One publication at a time, and none while a delivery becomes known (landing takes it shared).
+    perform pg_advisory_xact_lock(7203449);
+    select * into run from ops.pipeline_runs as runs where runs.run_id = $1 for no key update;
     if run.run_id is null then
         raise exception 'run % is not in ops.pipeline_runs', $1;
     end if;
@@ -336,27 +413,23 @@ begin
         raise exception 'run % is a % run with status %: only a whole night is published',
             $1, run.run_kind, run.status;
     end if;
-    if not exists (
-        select from ops.validation_results as results where results.run_id = $1 and results.gate = 'marts'
-    ) then
-        raise exception 'run % has no results of the marts gate: audit it before it is published', $1;
-    end if;
-    select string_agg(newest.check_name, ', ' order by newest.check_name) into failed
-    from (
-        select distinct on (results.suite, results.check_name)
-            results.check_name, results.severity, results.verdict
-        from ops.validation_results as results
-        where results.run_id = $1 and results.gate = 'marts'
-        order by results.suite, results.check_name, results.validation_result_id desc
-    ) as newest
-    where newest.severity = 'block' and newest.verdict <> 'pass';
-    if failed is not null then
-        raise exception 'run % failed blocking checks of the marts gate: %', $1, failed;
-    end if;
     select published.run_id into former
     from ops.published_runs as published where published.as_of_date = run.as_of_date;
     if former = $1 then
         return;
+    end if;
+    select max(results.recorded_at) into audited_at
+    from ops.validation_results as results where results.run_id = $1 and results.gate = 'marts';
+    if audited_at is null or run.marts_begun_at is null or audited_at < run.marts_begun_at then
+        raise exception 'run % has no results of the marts gate for its marts as they are: audit it before '
+            'it is published', $1;
+    end if;
+    select string_agg(results.check_name, ', ' order by results.check_name) into failed
+    from ops.validation_results as results
+    where results.run_id = $1 and results.gate = 'marts' and results.recorded_at = audited_at
+        and results.severity = 'block' and results.verdict <> 'pass';
+    if failed is not null then
+        raise exception 'run % failed blocking checks of the marts gate: %', $1, failed;
     end if;
     if former is not null then
         insert into ops.publications (action, as_of_date, run_id, reason, recorded_by)
@@ -394,9 +467,11 @@ declare
     deleted bigint;
     mart record;
 begin
-    if exists (select from ops.publications as publications where publications.run_id = $1) then
+    perform from ops.pipeline_runs as runs where runs.run_id = $1 for no key update;
+    if ops.was_published($1) then
         raise exception 'run % was published once: it is superseded or un-published, never discarded', $1;
     end if;
+    update ops.pipeline_runs as runs set marts_begun_at = null where runs.run_id = $1;
     delete from scores.customer_scores as customer_scores where customer_scores.run_id = $1;
     get diagnostics discarded = row_count;
     for mart in
@@ -418,6 +493,8 @@ revoke execute on all functions in schema ops from public;
 grant execute on function ops.published_run_ids(), ops.current_run_id() to public;
 grant execute on function ops.open_run, ops.close_run to
 churn_loader, churn_trainer, churn_scorer, churn_publisher;
+grant execute on function ops.begin_marts to churn_transformer;
+grant execute on function ops.last_published_cut_off to churn_loader, churn_trainer, churn_publisher;
 grant execute on function ops.ensure_score_partition, ops.discard_run, ops.record_run_model to churn_scorer;
 grant execute on function ops.record_run_model to churn_trainer;
 grant execute on function ops.settle_run to churn_loader;

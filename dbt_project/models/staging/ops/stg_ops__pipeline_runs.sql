@@ -1,7 +1,15 @@
-select
-    run_id,
-    run_kind,
-    dataset,
-    as_of_date,
-    known_as_of
-from {{ source('ops', 'pipeline_runs') }}
+with
+
+runs as (
+
+    select
+        run_id,
+        run_kind,
+        dataset,
+        as_of_date,
+        known_as_of
+    from {{ source('ops', 'pipeline_runs') }}
+
+)
+
+select * from runs
