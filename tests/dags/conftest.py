@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from dag_parsing import describe_dags
 
+from churn_ml.services.airflow import prepare_airflow
 from churn_ml.settings import Settings
 
 
@@ -12,3 +13,10 @@ from churn_ml.settings import Settings
 def parsed(server: Settings) -> dict[str, Any]:
     """What Airflow makes of the DAG files with schedules off."""
     return describe_dags(server)
+
+
+@pytest.fixture(scope="session")
+def airflow(server: Settings) -> Settings:
+    """The server with Airflow's metadata, which all tests share."""
+    prepare_airflow(server)
+    return server

@@ -30,7 +30,7 @@ def describe(task):
     }
 
 def intervals(dag):
-    """The first two data intervals that the scheduler would give the DAG."""
+    # The first two that the scheduler would give the DAG.
     found, timetable = [], coerce_to_core_timetable(dag.timetable)
     for _ in range(2):
         info = timetable.next_dagrun_info(

@@ -1,5 +1,7 @@
 """A failure closes the run's row and tells a real HTTP server; nothing it does can raise."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -60,6 +62,46 @@ def test_row_that_has_ended_is_left_alone(deployment: Settings) -> None:
     close_run(deployment, run_id, "succeeded")
     record_task_failure(context("publish"))
     assert read_row(deployment, run_id) == ("succeeded", None)
+
+
+def test_run_that_was_cleared_and_fails_anew_tells_the_new_failure(deployment: Settings) -> None:
+    run_id = open_night(deployment)
+    record_task_failure(context("land"))
+    record_task_failure(context("score"))
+    assert read_row(deployment, run_id) == ("failed", "score: LandingError: expected a file")
+
+
+def test_report_waits_for_the_account_of_the_new_failure(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_night(deployment)
+    record_task_failure(context("land"))
+    with receiver() as (address, received), ThreadPoolExecutor() as pool:
+        monkeypatch.setenv("CHURN_WEBHOOK_URL", address)
+        reporting = pool.submit(report_failure, context("score"))
+        time.sleep(0.5)
+        record_task_failure(context("score"))
+        reporting.result()
+    assert [post["message"] for post in received] == ["score: LandingError: expected a file"]
+
+
+def test_published_run_whose_row_cannot_be_closed_is_told_all_the_same(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "_ACCOUNT_SECONDS", 0.0)
+    run_id = open_night(deployment)
+    with connect(deployment, Role.OWNER) as owner:
+        owner.execute(
+            "insert into ops.publications (action, as_of_date, run_id, reason, recorded_by)"
+            " values ('publish', '2026-10-31', %s, 'test', 'test')",
+            [run_id],
+        )
+    with receiver() as (address, received):
+        monkeypatch.setenv("CHURN_WEBHOOK_URL", address)
+        record_task_failure(context("publish"))
+        report_failure(context("publish"))
+    assert read_row(deployment, run_id)[0] == "running"
+    assert [post["run_id"] for post in received] == [run_id]
 
 
 def test_webhook_is_told_once_and_everything(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

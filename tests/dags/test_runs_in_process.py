@@ -2,63 +2,24 @@
 
 import os
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
-from dag_parsing import run_python
+from dag_running import read_row, run_dag
 
 from churn_ml.landing.delivery import land_inbox
 from churn_ml.landing.snapshots import settle_night
-from churn_ml.services.airflow import prepare_airflow
 from churn_ml.settings import Settings
 from churn_ml.simulation.telco_shape import write_snapshot
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import open_run
 
 SNAPSHOT = date(2026, 10, 31)
-RUN = """
-import json, os, sys
-from datetime import datetime
-from airflow.dag_processing.bundles.manager import DagBundlesManager
-from airflow.dag_processing.dagbag import DagBag
-
-DagBundlesManager().sync_bundles_to_db()
-dag_id, moment = sys.argv[1:]
-bag = DagBag(os.path.join(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], f"{dag_id}.py"))
-run = bag.dags[dag_id].test(logical_date=datetime.fromisoformat(moment) if moment else None)
-states = {task.task_id: str(task.state) for task in run.get_task_instances()}
-print("RESULT", json.dumps({"state": run.state, "run_id": run.run_id, "tasks": states}))
-"""
-
-
-@pytest.fixture(scope="module")
-def airflow(server: Settings) -> Settings:
-    prepare_airflow(server)
-    return server
 
 
 @pytest.fixture
 def night(airflow: Settings, settings: Settings, tmp_path: os.PathLike[str]) -> Settings:
     """A warehouse and an inbox of the test's own, on the metadata that all tests share."""
     return settings.model_copy(update={"inbox_dir": tmp_path})
-
-
-def run_dag(airflow: Settings, night: Settings, dag_id: str, moment: str) -> dict[str, Any]:
-    variables = {
-        "CHURN_DATABASE_PREFIX": night.database_prefix,
-        "CHURN_INBOX_DIR": str(night.inbox_dir),
-    }
-    result: dict[str, Any] = run_python(airflow, RUN, dag_id, moment, **variables)
-    return result
-
-
-def read_row(settings: Settings, dag_run_id: str) -> tuple[object, ...]:
-    with connect(settings, Role.LOADER) as loader:
-        row = loader.execute(
-            "select status, failure from ops.pipeline_runs where dag_run_id = %s", [dag_run_id]
-        ).fetchone()
-    assert row is not None
-    return row
 
 
 def publish_earlier_night(night: Settings) -> None:

@@ -245,7 +245,7 @@ def test_features_of_a_night_are_never_replaced_by_none(settings: Settings) -> N
     build_staging_of_another_night(settings)
     with pytest.raises(
         TransformationError,
-        match=r"Expected rows of 2026-10-31.*customer_features, found none to replace its 1 rows.*dbt_staging",
+        match=r"Expected rows of 2026-10-31.*features, found none to replace its 1 rows.*dbt_staging",
     ):
         build(settings, night, "features")
     for table in ("customer_features", *INTERFACE):

@@ -1,9 +1,14 @@
 """A server that is not ours: its user may create databases and roles, and is no superuser."""
 
+import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from nightly import cut_off_of, first_load, night, read, train_and_promote
 from pydantic import SecretStr
 
 from churn_ml.errors import WarehouseError
@@ -68,3 +73,34 @@ def test_user_who_did_not_make_the_roles_is_refused_with_the_next_step(
 def test_user_who_may_create_nothing_is_refused_with_the_next_step(outside: str, tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"alter role \.\.\. createrole createdb"):
         provision(deployment(tmp_path, outside, "visitor"))
+
+
+def test_server_older_than_postgres_15_is_refused(
+    provisioned: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = SimpleNamespace(info=SimpleNamespace(server_version=140011, host="old.example", port=5432))
+    monkeypatch.setattr("churn_ml.warehouse.provision.connect_admin", lambda _: nullcontext(old))
+    with pytest.raises(
+        WarehouseError, match=r"Expected Postgres 15 or newer, found version 14 at old\.example:5432"
+    ):
+        provision(provisioned)
+
+
+@pytest.mark.slow
+def test_whole_night_needs_no_superuser(
+    provisioned: Settings, snapshots: dict[date, Path], tmp_path: Path
+) -> None:
+    settings = provisioned.model_copy(update={"inbox_dir": tmp_path})
+    first_day, second_day = sorted(snapshots)
+    (tmp_path / second_day.isoformat()).mkdir()
+    shutil.copy(snapshots[second_day], tmp_path / second_day.isoformat() / "customers.csv")
+    first_load(settings, snapshots[first_day], first_day)
+    train_and_promote(settings, cut_off_of(first_day))
+    run_id = night(settings, cut_off_of(second_day)).run_id
+    assert read(settings, "select distinct run_id from marts.customer_churn_current") == [(run_id,)]
+    with connect_admin(settings) as admin:
+        assert admin.execute("select current_user").fetchone() == ("first",)
+        superusers = admin.execute(
+            "select count(*) from pg_roles where rolsuper and rolname in ('first', 'churn_owner')"
+        )
+        assert superusers.fetchone() == (0,)

@@ -1,4 +1,4 @@
-{# Tiers in order, shares within 0-1, no negative amount, no two validities that cross. #}
+{# Tiers in order, shares within 0-1, no negative amount, no validities that cross. #}
 {% test decision_parameters_are_coherent(model) %}
     select parameters.valid_from
     from {{ model }} as parameters
