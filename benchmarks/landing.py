@@ -100,10 +100,10 @@ def peak_memory(settings: Settings, path: Path) -> float:
 
 def land_and_print_peak(path: Path) -> None:
     """Be the process that `peak_memory` measures."""
-    import resource
-
     land_seconds(Settings(_env_file=None), path)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # VmHWM is this program's own; ru_maxrss would still hold the parent's, from before exec.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
+    print(int(status["VmHWM"].split()[0]) / 1024)
 
 
 def compare(settings: Settings, path: Path, columns: list[str], rows: int, rounds: int) -> None:

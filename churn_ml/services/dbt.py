@@ -316,7 +316,7 @@ def _find_rest(manifest: Any, layer: str, statuses: dict[str, str]) -> set[str]:
     A failed test means that what it tests is built again, and so is all that was built on it.
     """
     nodes = _layer_nodes(manifest, layer)
-    rest = {node_id for node_id in nodes - _ephemeral(manifest) if statuses.get(node_id) not in _DONE}
+    rest = {node_id for node_id in nodes if statuses.get(node_id) not in _DONE}
     for node_id in [node_id for node_id in rest if node_id.startswith("test.") and node_id in statuses]:
         if statuses[node_id] in ("fail", "error"):
             rest |= nodes & set(manifest.parent_map[node_id])
@@ -345,11 +345,6 @@ def _layer_nodes(manifest: Any, layer: str) -> set[str]:
         and known >= set(manifest.parent_map[node_id])
     }
     return built | tests
-
-
-def _ephemeral(manifest: Any) -> set[str]:
-    """Return the models that are no relation: they are part of what reads them and leave no result."""
-    return {node_id for node_id, node in manifest.nodes.items() if node.config.materialized == "ephemeral"}
 
 
 def _ancestors(manifest: Any, node_ids: set[str]) -> set[str]:

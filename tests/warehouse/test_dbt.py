@@ -71,24 +71,6 @@ def test_failed_test_builds_again_what_it_tested(staged: tuple[Settings, Run]) -
     assert rows(settings, "select margin_share::text from features.decision_parameters") == [("0.5000",)]
 
 
-def test_retry_of_staging_leaves_alone_what_is_no_relation_of_its_own(staged: tuple[Settings, Run]) -> None:
-    settings, _ = staged
-    run = open_run(settings, "night", CUT_OFF)
-    build(settings, run, "staging")
-    with connect(settings, Role.TRANSFORMER) as transformer:
-        transformer.execute(
-            "insert into ops.dbt_results (run_id, layer, try_number, node_id, node_name, resource_type,"
-            " status, elapsed_seconds)"
-            " select run_id, layer, 1, node_id, node_name, resource_type, 'fail', 0 from ops.dbt_results"
-            " where run_id = %s and node_name like 'is_key_stg_telco__customers%%'",
-            [run.run_id],
-        )
-    build_layer(settings, run.run_id, "staging", try_number=2)
-    again = results_of(settings, run, 2)
-    assert "stg_telco__customers" in again
-    assert not [name for name in again if "stg_ops" in name or "stg_scores" in name]
-
-
 def test_later_try_after_a_success_builds_everything_again(staged: tuple[Settings, Run]) -> None:
     settings, run = staged
     build_layer(settings, run.run_id, "intermediate", try_number=2)
