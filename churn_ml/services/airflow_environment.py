@@ -33,11 +33,13 @@ def airflow_endpoint(settings: Settings) -> AirflowEndpoint:
 def airflow_environment(settings: Settings) -> dict[str, str]:
     """Return the whole environment of every Airflow process and task of this instance.
 
-    The caller's own ``AIRFLOW*`` and ``CHURN_*`` variables do not pass; every setting that has a
-    value does, so that a task sees the deployment that `settings` describes.
+    The caller's own ``AIRFLOW*``, ``CHURN_*`` and ``COVERAGE_*`` variables do not pass; every
+    setting that has a value does, so that a task sees the deployment that `settings` describes.
     """
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CHURN_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW", "CHURN_", "COVERAGE_"))
     }
     # A proxy of the caller must not be asked for the execution API on this machine.
     direct = ",".join(
