@@ -11,6 +11,7 @@ from clones import clone_warehouse, drop_warehouse
 
 from churn_ml.services.postgres import remove_postgres, start_postgres
 from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import connect_admin
 from churn_ml.warehouse.provision import provision
 
 
@@ -24,6 +25,14 @@ def _clean_environment() -> Iterator[None]:
     os.environ.update(removed)
 
 
+def forget_durability(settings: Settings) -> None:
+    """Let a server that ends with the tests wait for no disk; what survives a kill has its own tests."""
+    with connect_admin(settings) as admin:
+        for parameter in ("fsync", "synchronous_commit", "full_page_writes"):
+            admin.execute(f"alter system set {parameter} = off")
+        admin.execute("select pg_reload_conf()")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """An embedded server with a migrated warehouse, used only as a template."""
@@ -31,6 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         _env_file=None, home=tmp_path_factory.mktemp("server") / "home", database_prefix="template"
     )
     start_postgres(settings)
+    forget_durability(settings)
     provision(settings)
     yield settings
     remove_postgres(settings)
