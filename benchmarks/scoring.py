@@ -122,7 +122,7 @@ def train_and_open_night(settings: Settings) -> tuple[str, str]:
     from churn_ml.training.train import train_model
     from churn_ml.warehouse.runs import open_run
 
-    trained = train_model(settings, open_run(settings, "training", CUT_OFF).run_id)
+    trained = train_model(settings, open_run(settings, "training", CUT_OFF).run_id, seed=20260101)
     promote(settings, trained.model_version, CUT_OFF, "benchmark", "benchmark")
     return open_run(settings, "night", CUT_OFF).run_id, trained.family
 

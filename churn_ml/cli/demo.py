@@ -176,8 +176,7 @@ def _run_dag(settings: Settings, dag_id: str, cut_off: datetime, reason: str, st
     from churn_ml.services.nights import run_dag
 
     run = run_dag(settings, dag_id, cut_off, params={"reason": reason}, on_change=_show_progress)
-    tasks = sorted(run.tasks, key=lambda task: task.started_at or "")
-    steps.seconds += [(f"    {task.task}", task.seconds) for task in tasks if task.seconds is not None]
+    steps.seconds += [(f"    {task.task}", task.seconds) for task in run.tasks if task.seconds is not None]
     return run
 
 

@@ -64,7 +64,8 @@ def run_dag(
     state = client.wait_for_run(
         dag_id, dag_run_id, seconds=_LONGEST_SECONDS, on_change=lambda task: on_change(_timing(task))
     )
-    tasks = tuple(_timing(task) for task in client.task_instances(dag_id, dag_run_id))
+    timings = map(_timing, client.task_instances(dag_id, dag_run_id))
+    tasks = tuple(sorted(timings, key=lambda task: task.started_at or "9"))
     run_id, failure = _minted_run(settings, dag_id, dag_run_id)
     if state != "success":
         failed = ", ".join(task.task for task in tasks if task.state == "failed")
