@@ -1,6 +1,5 @@
 """``demo``: everything from an empty machine to a published night, then its result."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -89,9 +88,10 @@ def _run(settings: Settings, file: Path | None, day: date, steps: Steps) -> Demo
 
 def _keep_apart(settings: Settings, file: Path | None) -> None:
     """Refuse to mix two demonstrations, or one with real nights: a model would score foreign data."""
+    from churn_ml.landing.sources import hash_file
     from churn_ml.warehouse.state import read_state, update_state
 
-    source = "synthetic customers" if file is None else f"file {file_sha256(file)[:12]}"
+    source = "synthetic customers" if file is None else f"file {hash_file(file).sha256[:12]}"
     found = read_state(settings).get("demo_source")
     if found is None and not _holds_deliveries(settings):
         update_state(settings, demo_source=source)
@@ -108,12 +108,6 @@ def _holds_deliveries(settings: Settings) -> bool:
 
     with connect(settings, Role.LOADER) as loader:
         return loader.execute("select from ops.landing_batches limit 1").fetchone() is not None
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hash of a file's bytes."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _deliver(settings: Settings, file: Path | None, day: date) -> date:
