@@ -1,58 +1,45 @@
-"""The only place that calls dbt: in process, one layer of the warehouse at a time.
+"""The only place that calls dbt: in process, one part of the warehouse at a time.
 
-dbt reads its secrets from environment variables that exist for the length of one call. Every node
-leaves one log line and one row of ``ops.dbt_results``, from which a retry knows where to resume.
+dbt reads its secrets and the run's values from environment variables that exist for the length of
+one call. The project is parsed once and serves every run: what a run gives is never part of it.
 """
 
+import hashlib
 import json
 import logging
 import os
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
 
-from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 
 from churn_ml.declarations import load_dataset
 from churn_ml.errors import TransformationError
+from churn_ml.services.dated_nights import Night, plan_labels, record_built_night
+from churn_ml.services.dbt_results import LayerSummary, Recorder, summarise
+from churn_ml.services.dbt_selection import (
+    Layer,
+    select_labels,
+    select_layer,
+    select_night,
+    select_rest,
+)
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect, warehouse_url
 from churn_ml.warehouse.runs import Run, read_run
 
 log = logging.getLogger(__name__)
 
-Layer = Literal["staging", "intermediate", "features", "marts"]
-
 _BUILD_LOCK = 7203448
-_DONE = {"success", "pass", "warn"}
 _BUILDING_COMMANDS = {"build", "run", "seed", "snapshot"}
-_SESSION = "-c TimeZone=UTC -c datestyle=ISO,YMD -c work_mem=128MB"
-
-
-@dataclass(frozen=True)
-class LayerSummary:
-    """What one layer's build did: nodes run, rows written and seconds taken."""
-
-    layer: str
-    nodes: int
-    rows: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class NodeResult:
-    """How one dbt node ended; `row_count` is rows written, or failing rows of a test."""
-
-    node_id: str
-    node_name: str
-    resource_type: str
-    status: str
-    seconds: float
-    row_count: int | None
-    message: str
+_SESSION = {"TimeZone": "UTC", "datestyle": "ISO,YMD", "work_mem": "128MB", "jit": "off"}
+# dbt's JSON artifacts are for its documentation, which writes its own; they cost a second a call.
+_QUIET = [
+    "--quiet", "--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--no-write-json",
+]  # fmt: skip
 
 
 def build_layer(settings: Settings, run_id: str, layer: Layer, try_number: int = 1) -> LayerSummary:
@@ -67,22 +54,54 @@ def build_layer(settings: Settings, run_id: str, layer: Layer, try_number: int =
     TransformationError
         If a node fails; the message names each with what dbt said.
     """
-    run = read_run(settings, run_id)
-    options = ["--vars", _variables(settings, run), *_quiet_options()]
     started = time.monotonic()
-    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings):
-        selection = _select_layer(layer)
+    run = read_run(settings, run_id)
+    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, _values(settings, run)):
+        if layer == "features":
+            plan_labels(settings, warehouse, run)
+        selection = select_layer(layer)
         if try_number > 1:
-            selection = _select_rest(settings, warehouse, run_id, layer, options)
-        recorder = _Recorder(warehouse, run_id, layer, try_number)
-        result = dbtRunner(callbacks=[recorder.receive]).invoke(
-            ["build", *selection, "--exclude-resource-type", "unit_test", *options, *_places(settings)]
-        )
-    return _summarise(result, recorder, layer, time.monotonic() - started)
+            selection = select_rest(warehouse, _parsed_project(settings), run_id, layer)
+        recorder = Recorder(warehouse, run_id, layer, try_number)
+        summary = _build(settings, f"layer {layer}", selection, recorder, started)
+        if layer == "features":
+            record_built_night(settings, warehouse, run, Night(run.as_of_date, run.known_as_of))
+    log.info("dbt %s: %d nodes, %d rows in %.1f s", layer, summary.nodes, summary.rows, summary.seconds)
+    return summary
+
+
+def build_night(settings: Settings, run: Run, night: Night, try_number: int = 1) -> LayerSummary:
+    """Build the features of another night on behalf of `run`: models only, neither labels nor tests.
+
+    Raises
+    ------
+    TransformationError
+        If a node fails; the message names the night and each node with what dbt said.
+    """
+    started = time.monotonic()
+    name = f"the night {night.as_of_date} known as of {night.known_as_of.isoformat()}"
+    session = _values(settings, run) | _night_values(night)
+    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, session):
+        recorder = Recorder(warehouse, run.run_id, f"night {night.as_of_date}", try_number, logging.DEBUG)
+        return _build(settings, name, select_night(settings.dataset), recorder, started)
+
+
+def build_labels(settings: Settings, run: Run, try_number: int = 1) -> LayerSummary:
+    """Build and test the labels of the nights that ``ops.label_nights`` holds for `run`.
+
+    Raises
+    ------
+    TransformationError
+        If the model or one of its tests fails.
+    """
+    started = time.monotonic()
+    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, _values(settings, run)):
+        recorder = Recorder(warehouse, run.run_id, "labels", try_number)
+        return _build(settings, "the labels", select_labels(settings.dataset), recorder, started)
 
 
 def run_dbt(settings: Settings, arguments: Sequence[str], run_id: str | None = None) -> None:
-    """Call dbt with `arguments` and the variables of `run_id`, or of the newest run.
+    """Call dbt with `arguments` and the values of `run_id`, or of the newest run, where there is one.
 
     dbt prints to the console itself.
 
@@ -92,30 +111,79 @@ def run_dbt(settings: Settings, arguments: Sequence[str], run_id: str | None = N
         If dbt reports a failure.
     """
     run_id = run_id or _newest_run(settings)
-    variables = ["--vars", _variables(settings, read_run(settings, run_id))] if run_id else []
-    if "--vars" in arguments:
-        variables = []
+    session = _values(settings, read_run(settings, run_id)) if run_id else {}
+    variables = [] if "--vars" in arguments else _project_variables(settings)
     builds = bool(_BUILDING_COMMANDS & set(arguments))
     lock = _one_build_at_a_time(settings) if builds else nullcontext()
-    with lock, _dbt_environment(settings):
+    with lock, _dbt_environment(settings, session):
         result = dbtRunner().invoke([*arguments, *variables, *_places(settings)])
     if not result.success:
         reason = f": {result.exception}" if result.exception else ", see its output above"
         raise TransformationError(f"Expected `dbt {' '.join(arguments)}` to succeed, it failed{reason}")
 
 
-def _variables(settings: Settings, run: Run) -> str:
-    dataset = load_dataset(settings)
-    return json.dumps(
-        {
-            "dataset": run.dataset,
-            "as_of_date": run.as_of_date.isoformat(),
-            "known_as_of": run.known_as_of.isoformat(),
-            "run_id": run.run_id,
-            "label_definition": dataset.label_definition,
-            "value_definition": dataset.value_definition,
-        }
+def _build(
+    settings: Settings, name: str, selection: Sequence[str], recorder: Recorder, started: float
+) -> LayerSummary:
+    runner = dbtRunner(manifest=_parsed_project(settings), callbacks=[recorder.receive])
+    result = runner.invoke(
+        ["build", *selection, "--exclude-resource-type", "unit_test", *_project_options(settings)]
     )
+    return summarise(result, recorder, name, time.monotonic() - started)
+
+
+def _parsed_project(settings: Settings) -> Manifest:
+    """Return the parsed project; a copy for each call, since dbt writes into the nodes it runs."""
+    address = warehouse_url(settings, Role.TRANSFORMER).render_as_string()
+    return Manifest.from_msgpack(_parse(settings, address, _project_signature(settings)))
+
+
+@lru_cache(maxsize=2)
+def _parse(settings: Settings, address: str, signature: str) -> bytes:  # noqa: ARG001 - they are the key
+    """Parse the project, or read what an earlier process parsed."""
+    parsed = dbtRunner().invoke(["parse", *_project_options(settings)])
+    if not parsed.success:
+        raise TransformationError(
+            f"Expected the dbt project at {settings.project_dir / 'dbt_project'} to parse, "
+            f"found: {parsed.exception}"
+        )
+    content: bytes = parsed.result.to_msgpack()
+    return content
+
+
+def _project_signature(settings: Settings) -> str:
+    """Tell the project's files as they are now from those that were parsed before."""
+    digest = hashlib.sha256()
+    for path in sorted((settings.project_dir / "dbt_project").rglob("*")):
+        found = path.stat()
+        digest.update(f"{path}\0{found.st_mtime_ns}\0{found.st_size}\0".encode())
+    return digest.hexdigest()
+
+
+def _project_options(settings: Settings) -> list[str]:
+    return [*_project_variables(settings), *_QUIET, *_places(settings)]
+
+
+def _project_variables(settings: Settings) -> list[str]:
+    """Return the one variable that decides what the project holds; the rest are session settings."""
+    return ["--vars", json.dumps({"dataset": settings.dataset})]
+
+
+def _values(settings: Settings, run: Run) -> dict[str, str]:
+    """Return what macros/run_values.sql reads: the same parsed project serves every run."""
+    dataset = load_dataset(settings)
+    return {
+        "churn.run_id": run.run_id,
+        "churn.label_definition": dataset.label_definition,
+        "churn.value_definition": dataset.value_definition,
+    } | _night_values(Night(run.as_of_date, run.known_as_of))
+
+
+def _night_values(night: Night) -> dict[str, str]:
+    return {
+        "churn.as_of_date": night.as_of_date.isoformat(),
+        "churn.known_as_of": night.known_as_of.isoformat(),
+    }
 
 
 def _newest_run(settings: Settings) -> str | None:
@@ -135,13 +203,9 @@ def _places(settings: Settings) -> list[str]:
     ]  # fmt: skip
 
 
-def _quiet_options() -> list[str]:
-    return ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-use-colors"]
-
-
 @contextmanager
-def _dbt_environment(settings: Settings) -> Iterator[None]:
-    """Set what profiles.yml reads, and put the environment back afterwards."""
+def _dbt_environment(settings: Settings, session: Mapping[str, str]) -> Iterator[None]:
+    """Set what profiles.yml and the session read, and put the environment back afterwards."""
     url = warehouse_url(settings, Role.TRANSFORMER)
     former = dict(os.environ)
     os.environ.update(
@@ -150,7 +214,7 @@ def _dbt_environment(settings: Settings) -> Iterator[None]:
         CHURN_DBT_USER=url.username or "",
         CHURN_DBT_PASSWORD=str(url.password),
         CHURN_DBT_DATABASE=url.database or "",
-        PGOPTIONS=_SESSION,
+        PGOPTIONS=" ".join(f"-c {name}={value}" for name, value in (_SESSION | dict(session)).items()),
         DO_NOT_TRACK="1",
     )
     if "sslmode" in url.query:
@@ -170,188 +234,3 @@ def _one_build_at_a_time(settings: Settings) -> Iterator[Connection]:
             log.info("another dbt build is at work on this warehouse: waiting for it to end")
             warehouse.execute("select pg_advisory_lock(%s)", [_BUILD_LOCK])
         yield warehouse
-
-
-class _Recorder:
-    """Receives dbt's events: one log line and one row per finished node."""
-
-    def __init__(self, warehouse: Connection, run_id: str, layer: str, try_number: int) -> None:
-        self.results: list[NodeResult] = []
-        self._warehouse = warehouse
-        self._key = (run_id, layer, try_number)
-        self._lock = threading.Lock()
-
-    def receive(self, event: Any) -> None:
-        """Take one of dbt's events; dbt calls this from its worker threads."""
-        if event.info.name == "NodeFinished":
-            with self._lock:
-                self._record(_read_result(event.data))
-
-    def _record(self, result: NodeResult) -> None:
-        self.results.append(result)
-        noun = "failing rows" if result.resource_type == "test" else "rows"
-        rows = "" if result.row_count is None else f", {result.row_count} {noun}"
-        level = logging.INFO if result.status in _DONE else logging.ERROR
-        log.log(
-            level,
-            "dbt %s %s: %s in %.2f s%s",
-            result.resource_type,
-            result.node_name,
-            result.status,
-            result.seconds,
-            rows,
-        )
-        self._warehouse.execute(
-            "insert into ops.dbt_results (run_id, layer, try_number, node_id, node_name, resource_type,"
-            " status, elapsed_seconds, row_count, message)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [*self._key, result.node_id, result.node_name, result.resource_type,
-             result.status, result.seconds, result.row_count, result.message],
-        )  # fmt: skip
-
-
-def _read_result(data: Any) -> NodeResult:
-    node, outcome = data.node_info, data.run_result
-    return NodeResult(
-        node_id=node.unique_id,
-        node_name=node.node_name,
-        resource_type=node.resource_type,
-        status=outcome.status,
-        seconds=outcome.execution_time,
-        row_count=_row_count(node.resource_type, outcome),
-        message=outcome.message,
-    )
-
-
-def _row_count(resource_type: str, outcome: Any) -> int | None:
-    if resource_type == "test":
-        return int(outcome.num_failures)
-    response = dict(outcome.adapter_response)
-    affected = int(response.get("rows_affected", -1))
-    return affected if affected >= 0 else None
-
-
-def _summarise(result: dbtRunnerResult, recorder: _Recorder, layer: str, seconds: float) -> LayerSummary:
-    failed = [node for node in recorder.results if node.status not in _DONE | {"skipped"}]
-    if failed or not result.success:
-        raise TransformationError(_failure(layer, failed, result))
-    if not recorder.results:
-        raise TransformationError(
-            f"Expected nodes in layer {layer}, found none for this dataset. Add models under models/{layer}."
-        )
-    rows = sum(node.row_count or 0 for node in recorder.results if node.resource_type == "model")
-    log.info("dbt %s: %d nodes, %d rows in %.1f s", layer, len(recorder.results), rows, seconds)
-    return LayerSummary(layer, len(recorder.results), rows, seconds)
-
-
-def _failure(layer: str, failed: Iterable[NodeResult], result: dbtRunnerResult) -> str:
-    meanings = _read_meanings(result)
-    lines = [
-        f"  {node.resource_type} {node.node_name} ({node.status}): {node.message}"
-        + (f" ({meanings[node.node_id]})" if meanings.get(node.node_id) else "")
-        for node in failed
-    ]
-    if result.exception is not None:
-        lines.append(f"  {result.exception}")
-    return "\n".join(
-        [f"Expected every node of layer {layer} to succeed, found:", *lines,
-         "Mend the data or the model and retry: the retry resumes at what failed."]
-    )  # fmt: skip
-
-
-def _read_meanings(result: dbtRunnerResult) -> dict[str, str]:
-    """Return what each test of the build stands for, as its YAML describes it."""
-    outcomes = getattr(result.result, "results", [])
-    tests = [outcome.node for outcome in outcomes if outcome.node.resource_type == "test"]
-    return {test.unique_id: " ".join(test.description.split()) for test in tests}
-
-
-def _select_layer(layer: str) -> list[str]:
-    seeds = ["path:seeds"] if layer == "staging" else []
-    # buildable: a test that spans layers runs with the later one.
-    return ["--select", f"path:models/{layer}", *seeds, "--indirect-selection", "buildable"]
-
-
-def _select_rest(
-    settings: Settings, warehouse: Connection, run_id: str, layer: str, options: list[str]
-) -> list[str]:
-    """Return the selection of what an earlier, failed try left undone; else the whole layer."""
-    statuses = _earlier_statuses(warehouse, run_id, layer)
-    if not statuses:
-        return _select_layer(layer)
-    parsed = dbtRunner().invoke(["parse", *options, *_places(settings)])
-    if not parsed.success:
-        raise TransformationError(f"Expected the dbt project to parse, found: {parsed.exception}")
-    rest = _find_rest(parsed.result, layer, statuses)
-    if not rest:
-        log.info("dbt %s: succeeded on an earlier try and is built again", layer)
-        return _select_layer(layer)
-    log.info("dbt %s: resuming, %d nodes are left", layer, len(rest))
-    return ["--select", *sorted(rest), "--indirect-selection", "empty"]
-
-
-def _earlier_statuses(warehouse: Connection, run_id: str, layer: str) -> dict[str, str]:
-    """Return how each node last ended in this run; nothing if what it reads was made anew since."""
-    rows = warehouse.execute(
-        "with earlier as ("
-        " select distinct on (node_id) node_id, status, dbt_result_id, recorded_at"
-        " from ops.dbt_results where run_id = %(run_id)s and layer = %(layer)s"
-        " order by node_id, dbt_result_id desc"
-        ") select node_id, status from earlier"
-        " where not exists (select from ops.dbt_results where run_id = %(run_id)s and layer <> %(layer)s"
-        " and dbt_result_id > (select max(dbt_result_id) from earlier))"
-        " and not exists (select from ops.landing_batches where run_id = %(run_id)s"
-        " and landed_at > (select min(recorded_at) from earlier))"
-        " and not exists (select from ops.pipeline_runs"
-        " join scores.customer_scores using (run_id, as_of_date)"
-        " where run_id = %(run_id)s and scored_at > (select min(recorded_at) from earlier))",
-        {"run_id": run_id, "layer": layer},
-    ).fetchall()
-    return {str(node_id): str(status) for node_id, status in rows}
-
-
-def _find_rest(manifest: Any, layer: str, statuses: dict[str, str]) -> set[str]:
-    """Return the names of the layer's nodes that must still run.
-
-    A failed test means that what it tests is built again, and so is all that was built on it.
-    """
-    nodes = _layer_nodes(manifest, layer)
-    rest = {node_id for node_id in nodes if statuses.get(node_id) not in _DONE}
-    for node_id in [node_id for node_id in rest if node_id.startswith("test.") and node_id in statuses]:
-        if statuses[node_id] in ("fail", "error"):
-            rest |= nodes & set(manifest.parent_map[node_id])
-    frontier = [node_id for node_id in rest if not node_id.startswith("test.")]
-    while frontier:
-        below = (nodes & set(manifest.child_map[frontier.pop()])) - rest
-        rest |= below
-        frontier.extend(below)
-    return {manifest.nodes[node_id].name for node_id in rest}
-
-
-def _layer_nodes(manifest: Any, layer: str) -> set[str]:
-    """Return the ids of what `_select_layer` selects: models, seeds and the tests on either."""
-    folders = (f"models/{layer}/", "seeds/") if layer == "staging" else (f"models/{layer}/",)
-    built = {
-        node_id
-        for node_id, node in manifest.nodes.items()
-        if node.resource_type in ("model", "seed") and node.original_file_path.startswith(folders)
-    }
-    known = built | _ancestors(manifest, built)
-    tests = {
-        node_id
-        for node_id, node in manifest.nodes.items()
-        if node.resource_type == "test"
-        and built & set(manifest.parent_map[node_id])
-        and known >= set(manifest.parent_map[node_id])
-    }
-    return built | tests
-
-
-def _ancestors(manifest: Any, node_ids: set[str]) -> set[str]:
-    found: set[str] = set()
-    frontier = list(node_ids)
-    while frontier:
-        above = set(manifest.parent_map.get(frontier.pop(), ())) - found
-        found |= above
-        frontier.extend(above)
-    return found

@@ -14,10 +14,13 @@
         {%- endset -%}
         {%- set found = run_query(query).columns[0][0] -%}
         {%- if found != 1 -%}
+            {%- set run = run_query(
+                'select ' ~ label_definition() ~ ', ' ~ as_of_date() ~ '::text'
+            ).rows[0] -%}
             {{ exceptions.raise_compiler_error(
                 "Expected one row of decision parameters for dataset " ~ var('dataset')
-                ~ " and label definition " ~ var('label_definition') ~ " valid on "
-                ~ var('as_of_date') ~ ", found " ~ found
+                ~ " and label definition " ~ run[0] ~ " valid on "
+                ~ run[1] ~ ", found " ~ found
                 ~ ". Mend valid_from and valid_to in dbt_project/seeds/decision_parameters.csv."
             ) }}
         {%- endif -%}

@@ -4,6 +4,22 @@
     event_time is an SQL expression of type date or timestamptz; sessions run in UTC.
 #}
 {% macro is_visible(event_time, known_at='_known_at') -%}
-    {{ event_time }} < (({{ as_of_date() }} + 1)::timestamp at time zone 'UTC')
+    {{ event_time }} < {{ end_of_as_of_date() }}
         and {{ known_at }} <= {{ known_as_of() }}
+{%- endmacro %}
+
+{#
+    The same rule on a table of typed versions (see `versions`): of each record, the version
+    in force at the cut-off, unless that one deletes it. lookback_days bounds what is read to
+    a window (see `is_within_days`), so that a night does not grow with history.
+#}
+{% macro is_visible_version(lookback_days=none) -%}
+    reject_reason is null
+        and not is_deleted
+        and event_at < {{ start_of_day(1) }}
+        {%- if lookback_days %}
+        and event_at >= {{ start_of_day(1 - lookback_days) }}
+        {%- endif %}
+        and known_at <= {{ known_as_of_constant() }}
+        and (superseded_at is null or superseded_at > {{ known_as_of_constant() }})
 {%- endmacro %}

@@ -3,14 +3,16 @@
 import logging
 import os
 import re
+import shutil
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from telco_nights import BEFORE_FEATURES, CUT_OFF, build, customer, deliver, rows, score
+from telco_nights import BEFORE_FEATURES, CUT_OFF, build, customer, deliver, rows, score, scored_night
 
 from churn_ml.errors import TransformationError
-from churn_ml.services.dbt import _BUILD_LOCK, build_layer, run_dbt
+from churn_ml.services.dbt import _BUILD_LOCK, _parse, build_layer, run_dbt
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, role_password
 from churn_ml.warehouse.runs import Run, open_run
@@ -26,6 +28,12 @@ def results_of(settings: Settings, run: Run, try_number: int) -> dict[str, str]:
         Role.TRANSFORMER,
     )
     return {str(name): str(status) for name, status in found}
+
+
+def copy_project(settings: Settings, folder: Path) -> Settings:
+    for name in ("dbt_project", "datasets"):
+        shutil.copytree(settings.project_dir / name, folder / name)
+    return settings.model_copy(update={"project_dir": folder})
 
 
 def change_parameters(settings: Settings, assignment: str) -> None:
@@ -123,6 +131,9 @@ def test_freshness_is_tested_to_be_one_row(staged: tuple[Settings, Run]) -> None
 @pytest.mark.parametrize("path", sorted((PROJECT / "models").rglob("*.sql")), ids=lambda path: path.stem)
 def test_model_imports_first_and_ends_with_its_last_thought(path: Path) -> None:
     text = path.read_text()
+    if "{{ versions(" in text:  # the macro holds the query of every entity's versions
+        assert text.endswith("]) }}\n")
+        return
     names = re.findall(r"^(\w+) as \($", text, re.MULTILINE)
     assert names
     assert text.splitlines()[-1] == f"select * from {names[-1]}"
@@ -135,7 +146,7 @@ def test_each_node_leaves_one_line_in_the_log_and_nothing_on_the_console(
     run = open_run(settings, "night", CUT_OFF)
     with caplog.at_level(logging.INFO):
         summary = build_layer(settings, run.run_id, "staging")
-    lines = [record.message for record in caplog.records if record.name == "churn_ml.services.dbt"]
+    lines = [record.message for record in caplog.records if record.name.startswith("churn_ml.services.dbt")]
     assert next(line for line in lines if "stg_telco__customers: success" in line).endswith(", 1 rows")
     assert len(lines) == summary.nodes + 1
     assert capfd.readouterr().out == ""
@@ -182,9 +193,51 @@ def test_pass_through_gets_the_variables_of_the_newest_run(
     assert run.run_id in capfd.readouterr().out
 
 
+def test_pass_through_lists_the_models_before_there_is_a_run(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_dbt(settings, ["ls", "--select", "telco__customer_features", "--quiet"])
+    assert "churn_warehouse.features.telco.telco__customer_features" in capfd.readouterr().out
+
+
+def test_nothing_is_built_without_a_run(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TransformationError, match="dbt run"):
+        run_dbt(settings, ["run", "--select", "stg_telco__customers"])
+    assert "Expected the session setting churn.run_id, found none" in capfd.readouterr().out
+
+
 def test_pass_through_reports_a_failure(settings: Settings) -> None:
     with pytest.raises(TransformationError, match="dbt run --select nothing_of_the_kind --warn-error"):
         run_dbt(settings, ["run", "--select", "nothing_of_the_kind", "--warn-error"])
+
+
+def test_project_is_parsed_once_for_all_runs_and_again_when_a_file_changes(
+    staged: tuple[Settings, Run], tmp_path: Path
+) -> None:
+    settings = copy_project(staged[0], tmp_path)
+    build(settings, open_run(settings, "night", CUT_OFF), "staging")
+    parsed = _parse.cache_info().misses
+    build(settings, open_run(settings, "night", CUT_OFF + timedelta(hours=1)), "staging")
+    assert _parse.cache_info().misses == parsed
+    model = settings.project_dir / "dbt_project" / "models" / "staging" / "telco" / "stg_telco__rejects.sql"
+    model.write_text(model.read_text().replace("with\n", "with\n\n-- changed\n", 1))
+    build(settings, open_run(settings, "night", CUT_OFF), "staging")
+    assert _parse.cache_info().misses == parsed + 1
+
+
+def test_next_process_reads_what_this_one_parsed(staged: tuple[Settings, Run]) -> None:
+    settings, _ = staged
+    later = open_run(settings, "night", CUT_OFF + timedelta(days=1))
+    run_dbt(settings, ["parse", "--log-level-file", "debug", "--quiet"], later.run_id)
+    last_call = (settings.home / "dbt" / "logs" / "dbt.log").read_text().split("Running with dbt=")[-1]
+    assert "Nothing changed, skipping partial parsing" in last_call
+
+
+def test_ephemeral_models_serve_two_builds_of_one_parsing(settings: Settings) -> None:
+    deliver(settings, customer("a"))
+    runs = [scored_night(settings, {"a": 0.5}, CUT_OFF + timedelta(hours=hours)) for hours in (0, 1)]
+    dated = rows(settings, "select run_id from marts.dim_scoring_run order by known_as_of")
+    assert dated == [(run.run_id,) for run in runs]
 
 
 def test_unit_tests_of_the_models_pass(staged: tuple[Settings, Run]) -> None:

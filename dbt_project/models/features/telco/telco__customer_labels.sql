@@ -44,7 +44,8 @@ final as (
                     * parameters.value_horizon_months, 2
                 )
             when false then 0
-        end::numeric(18, 2) as value_lost_amount
+        end::numeric(18, 2) as value_lost_amount,
+        'none'::text as treatment_status
     from customers
     cross join parameters
 
