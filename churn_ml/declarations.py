@@ -18,17 +18,52 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Entity(_Strict):
-    """One kind of file of a delivery and the raw table it lands in.
+class TableSource(_Strict):
+    """A table of the source database that an entity is read from, besides or instead of files.
 
-    `columns` maps each column of the file, exactly as its header spells it, to the raw column.
+    Its database is named by the setting `source_url`, never here.
+
+    Attributes
+    ----------
+    name : str
+        The table or view, with its schema where it has one: ``billing.invoices``.
+    incremental_column : str or None
+        A column that a new or changed row moves forward: a timestamp (one without a zone is UTC),
+        a date or an integer, never null. A snapshot dataset has none: the whole table is the snapshot.
+    overlap_minutes : int
+        How long a transaction of the source may stay open: so far behind the greatest value that
+        landed the next landing looks again. A row that landed already does not land twice.
+    first_load_known_at : str or None
+        Raw column with the time from which a first load's row is taken as known; none: all rows
+        of a first load are known at the end of its as-of date.
     """
 
-    files: Annotated[list[str], Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*){0,2}$")]
+    incremental_column: Annotated[str, Field(min_length=1)] | None = None
+    overlap_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 0
+    first_load_known_at: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> "TableSource":
+        if self.incremental_column is None and (self.overlap_minutes or self.first_load_known_at):
+            raise ValueError("overlap_minutes and first_load_known_at need an incremental_column")
+        return self
+
+
+class Entity(_Strict):
+    """One kind of file of a delivery, or a table, and the raw table it lands in.
+
+    `columns` maps each column of the file or table, exactly as it is spelt there, to the raw column.
+    `missing_delivery` says what the raw gate does when a night's delivery lacks this entity.
+    """
+
+    files: list[str]
+    table: TableSource | None = None
     delimiter: str
     encoding: Literal["UTF8", "LATIN1", "WIN1252"]
     key: Annotated[list[Name], Field(min_length=1)]
     columns: Annotated[dict[Annotated[str, Field(min_length=1)], Name], Field(min_length=1)]
+    missing_delivery: Literal["block", "warn"] = "block"
 
     @field_validator("delimiter")
     @classmethod
@@ -48,12 +83,43 @@ class Entity(_Strict):
             raise ValueError(f"key names no raw column of this entity: {', '.join(unknown)}")
         return self
 
+    @model_validator(mode="after")
+    def _check_sources(self) -> "Entity":
+        if not self.files and self.table is None:
+            raise ValueError("expected names under files:, a table:, or both")
+        known_at = self.table.first_load_known_at if self.table else None
+        if known_at is not None and known_at not in self.columns.values():
+            raise ValueError(f"table.first_load_known_at names no raw column of this entity: {known_at}")
+        return self
+
 
 class SensitiveFeature(_Strict):
     """A sensitive column that this dataset lets into its models, and why."""
 
     column: Name
     reason: Annotated[str, Field(min_length=20)]
+
+
+class PanelDeclaration(_Strict):
+    """Which nights a dated dataset learns from.
+
+    Attributes
+    ----------
+    most_dates, least_dates : int
+        The newest as-of dates whose labels have closed are taken, up to `most_dates`; fewer than
+        `least_dates` are too little to train on.
+    most_customers : int
+        Above it a seeded sample of customers, with all their dates, keeps memory in bounds.
+    treated : str
+        ``exclude``: an observation whose customer was treated inside its label window is left out,
+        since its outcome is not the one that would have come by itself; those held out stay in.
+    """
+
+    spacing: Literal["month_end"]
+    most_dates: Annotated[int, Field(ge=2)]
+    least_dates: Annotated[int, Field(ge=2)]
+    most_customers: Annotated[int, Field(ge=1000)]
+    treated: Literal["exclude", "keep"]
 
 
 class Dataset(_Strict):
@@ -66,6 +132,24 @@ class Dataset(_Strict):
     value_definition: Literal["mrr_horizon"]
     entities: Annotated[dict[Name, Entity], Field(min_length=1)]
     sensitive_features: list[SensitiveFeature]
+    panel: PanelDeclaration | None = None
+
+    @model_validator(mode="after")
+    def _check_panel(self) -> "Dataset":
+        if (self.kind == "dated") != (self.panel is not None):
+            raise ValueError("expected panel: for a dated dataset, and none for a snapshot dataset")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tables(self) -> "Dataset":
+        for name, entity in self.entities.items():
+            is_incremental = entity.table is not None and entity.table.incremental_column is not None
+            if entity.table is not None and is_incremental != (self.kind == "dated"):
+                raise ValueError(
+                    f"expected table.incremental_column of {name} for a dated dataset, and none for a "
+                    "snapshot dataset: there the whole table is the snapshot"
+                )
+        return self
 
 
 class _StrictLoader(yaml.SafeLoader):

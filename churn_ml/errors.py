@@ -7,6 +7,7 @@
     │   └── DeclarationError     a dataset's YAML file does not follow its schema
     ├── ServiceError             a process of ours does not start, stop or answer
     ├── WarehouseError           the warehouse cannot be reached, migrated or read
+    │   └── RepetitionError      a night cannot be repeated as asked, or not now
     ├── LandingError             a delivery cannot be landed as a whole
     ├── TransformationError      a dbt invocation failed
     ├── GateBlocked              a blocking expectation failed
@@ -16,7 +17,9 @@
     │   ├── ArtifactError        stored bytes that do not match their hash or are not trusted
     │   └── NoChampion           no champion is deployed at a night's cut-off
     ├── ScoringError             a night's scores would be incomplete or doubled
+    ├── AuditFailed              a proof does not hold, or there is nothing to prove it on
     └── PublishingError          a run may not be published, un-published or discarded
+        └── ReproductionError    a reproduced night differs from what was published then
 
 A message says what was expected, what was found and what to do next.
 """
@@ -40,6 +43,10 @@ class ServiceError(ChurnError):
 
 class WarehouseError(ChurnError):
     """The warehouse cannot be reached, migrated or read."""
+
+
+class RepetitionError(WarehouseError):
+    """A night cannot be repeated as asked, or not while another repetition of it runs."""
 
 
 class LandingError(ChurnError):
@@ -78,5 +85,13 @@ class ScoringError(ChurnError):
     """A night's scores would be incomplete or doubled."""
 
 
+class AuditFailed(ChurnError):
+    """A proof does not hold, or there is nothing to prove it on."""
+
+
 class PublishingError(ChurnError):
     """A run may not be published, un-published or discarded."""
+
+
+class ReproductionError(PublishingError):
+    """A reproduced night differs from what was published then; the message lists the difference."""

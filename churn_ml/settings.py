@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         description="Folder for everything a run writes outside Postgres: state, secrets, logs, Data Docs.",
     )
     dataset: str = Field(
-        default="telco",
+        default="subscriptions",
         pattern=r"^[a-z][a-z0-9_]{0,30}$",
         description="The dataset this deployment serves: a file name in datasets/ without its ending.",
     )
@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         default=None,
         description="Folder the night lands files from, as <inbox>/<dataset>/<YYYY-MM-DD>/. "
         "Empty: inbox/ in the home folder.",
+    )
+    source_url: SecretStr | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the database that the tables declared in the dataset are read from. "
+        "Empty: no table may be declared.",
     )
     airflow_port: int | None = Field(
         default=None,

@@ -37,7 +37,10 @@ def forget_durability(settings: Settings) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """An embedded server with a migrated warehouse, used only as a template."""
     settings = Settings(
-        _env_file=None, home=tmp_path_factory.mktemp("server") / "home", database_prefix="template"
+        _env_file=None,
+        home=tmp_path_factory.mktemp("server") / "home",
+        database_prefix="template",
+        dataset="telco",
     )
     start_postgres(settings)
     forget_durability(settings)
@@ -50,6 +53,48 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def settings(server: Settings) -> Iterator[Settings]:
     """A migrated, empty warehouse for one test."""
     cloned = clone_warehouse(server)
+    yield cloned
+    drop_warehouse(cloned)
+
+
+@pytest.fixture(scope="session")
+def subscriptions_server(server: Settings) -> Settings:
+    """A migrated warehouse of the dated dataset on the same server, used only as a template."""
+    template = server.model_copy(
+        update={"dataset": "subscriptions", "database_prefix": "template_subscriptions"}
+    )
+    provision(template)
+    return template
+
+
+@pytest.fixture
+def subscriptions(subscriptions_server: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """A migrated, empty warehouse of the dated dataset for one test, with an inbox of its own."""
+    cloned = clone_warehouse(subscriptions_server).model_copy(update={"inbox_dir": tmp_path / "inbox"})
+    yield cloned
+    drop_warehouse(cloned)
+
+
+@pytest.fixture(scope="session")
+def history_template(
+    subscriptions_server: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """A warehouse of the dated dataset that knows the little world up to 30 October 2026."""
+    from subscription_deliveries import HISTORY_ENDS, deliver_world
+
+    from churn_ml.landing.delivery import land_path
+
+    template = clone_warehouse(subscriptions_server)
+    for folder in deliver_world(tmp_path_factory.mktemp("history"), [HISTORY_ENDS]):
+        land_path(template, folder, first_load=True)
+    yield template
+    drop_warehouse(template)
+
+
+@pytest.fixture
+def history(history_template: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """The little world up to 30 October, landed and not staged, with an inbox of the test's own."""
+    cloned = clone_warehouse(history_template).model_copy(update={"inbox_dir": tmp_path / "inbox"})
     yield cloned
     drop_warehouse(cloned)
 

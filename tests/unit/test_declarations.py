@@ -34,9 +34,21 @@ def parse(tmp_path: Path, text: str) -> object:
 
 
 def test_shipped_telco_declaration_maps_all_21_columns() -> None:
-    entity = load_dataset(Settings(_env_file=None)).entities["customers"]
+    entity = load_dataset(Settings(_env_file=None, dataset="telco")).entities["customers"]
     assert len(entity.columns) == 21
     assert entity.columns["TotalCharges"] == "total_charges"
+
+
+def test_shipped_subscriptions_declaration_is_the_default_and_has_a_panel() -> None:
+    dataset = load_dataset(Settings(_env_file=None))
+    assert (dataset.dataset, dataset.kind) == ("subscriptions", "dated")
+    assert dataset.panel is not None
+    assert all({"event_at", "revision", "is_deleted"} <= set(e.columns) for e in dataset.entities.values())
+
+
+def test_dated_dataset_must_declare_its_panel_and_a_snapshot_none(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="expected panel: for a dated dataset"):
+        parse(tmp_path, TEXT.replace('"snapshot"', '"dated"'))
 
 
 def test_declaration_is_read(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_relative_and_home_paths_become_absolute(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HOME", str(tmp_path / "someone"))
     settings = Settings(_env_file=None, home=Path("state"), inbox_dir=Path("~/in box"))
     assert settings.home == tmp_path / "state"
-    assert settings.inbox == tmp_path / "someone" / "in box" / "telco"
+    assert settings.inbox == tmp_path / "someone" / "in box" / "subscriptions"
 
 
 def test_environment_wins_over_the_file_and_arguments_over_both(
