@@ -1,8 +1,9 @@
-"""``land`` and ``simulate``."""
+"""``land`` and ``land-tables``."""
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,11 +11,14 @@ from churn_ml.cli.options import parse_date
 from churn_ml.cli.output import JsonOption, print_json, print_table
 from churn_ml.settings import load_settings
 
+if TYPE_CHECKING:
+    from churn_ml.landing.results import LandedFile
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command()(land)
-    app.command()(simulate)
+    app.command()(land_tables)
 
 
 def land(
@@ -37,7 +41,28 @@ def land(
     """Land files in raw as text, exactly as delivered; the same file again changes nothing."""
     from churn_ml.landing.delivery import land_path
 
-    files = land_path(load_settings(), path, as_of_date=as_of, first_load=first_load)
+    _print_landed(land_path(load_settings(), path, as_of_date=as_of, first_load=first_load), as_json=as_json)
+
+
+def land_tables(
+    *,
+    as_of: Annotated[date, typer.Option(parser=parse_date, help="The day for which the tables are read.")],
+    first_load: Annotated[
+        bool,
+        typer.Option(
+            help="A bulk history: known from that day's end, or as declared. Refused after the first night."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Land what is new of the declared tables of the database in CHURN_SOURCE_URL."""
+    from churn_ml.landing.tables import land_tables
+
+    landed = land_tables(load_settings(), as_of_date=as_of, known_at=None, first_load=first_load)
+    _print_landed(landed, as_json=as_json)
+
+
+def _print_landed(files: Sequence["LandedFile"], *, as_json: bool) -> None:
     if as_json:
         print_json(files)
         return
@@ -47,21 +72,3 @@ def land(
         for f in files
     ]  # fmt: skip
     print_table("Landing", ["file", "rows in file", "landed", "quarantined", "result"], rows)
-
-
-def simulate(
-    out: Annotated[Path, typer.Argument(help="The file to write.")],
-    *,
-    as_of: Annotated[date, typer.Option(parser=parse_date, help="The day the snapshot describes.")],
-    customers: Annotated[int, typer.Option(min=100, help="How many customers.")] = 4000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same customers.")] = 7,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a seeded synthetic snapshot in the shape of the IBM Telco file."""
-    from churn_ml.simulation.telco_shape import write_snapshot
-
-    summary = write_snapshot(out, customers=customers, as_of_date=as_of, seed=seed)
-    if as_json:
-        print_json({"file": out, "summary": summary})
-    else:
-        print(f"{out}: {summary}")

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,55 +12,46 @@ from churn_ml.declarations import Dataset, Entity, load_dataset
 from churn_ml.errors import LandingError
 from churn_ml.landing.batches import (
     BatchKey,
+    Delivered,
     KnownBatch,
-    RowCounts,
+    LandedBefore,
     batches_of_size,
     begin_batch,
+    landed_before,
     lock_delivery,
+    open_loader,
     register_batch,
     store_quarantine,
 )
 from churn_ml.landing.folders import Delivery, find_deliveries, find_inbox
+from churn_ml.landing.known_time import (
+    batch_key,
+    known_by_run,
+    known_from_now,
+    require_no_publication,
+    require_unknown_to_published_nights,
+)
 from churn_ml.landing.loading import load_rows
 from churn_ml.landing.parquet import ParquetSource
-from churn_ml.landing.sources import CsvSource, Fingerprint, Source, hash_file, require_file
+from churn_ml.landing.results import LandedFile, LandingSummary, landed_file, log_landed, printable, summarise
+from churn_ml.landing.sources import CsvSource, FileStamp, Source, hash_file, require_file
+from churn_ml.landing.tables import land_tables
 from churn_ml.settings import Settings
-from churn_ml.warehouse.connection import Connection, Role, connect
+from churn_ml.warehouse.connection import Connection
 from churn_ml.warehouse.runs import read_run
+
+__all__ = ["LandedFile", "LandingSummary", "land_file", "land_inbox", "land_path"]
 
 log = logging.getLogger(__name__)
 
-_PUBLICATION_LOCK = 7203449
-"""The advisory lock that `ops.publish_run` takes."""
-
 
 @dataclass(frozen=True)
-class LandedFile:
-    """What became of one file.
+class Terms:
+    """What the files of one call have in common."""
 
-    `is_unchanged` says that the same file was landed before for the same date: nothing was
-    stored, and `batch_id` and the counts are those of the batch that holds it.
-    """
-
-    batch_id: int
-    file_name: str
-    entity: str
-    as_of_date: date | None
-    rows_in_file: int
-    rows_landed: int
-    rows_quarantined: int
-    is_unchanged: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class LandingSummary:
-    """What became of an inbox: new batches with their rows, and files that were landed before."""
-
-    batches: int
-    rows_landed: int
-    rows_quarantined: int
-    files_unchanged: int
+    known_at: datetime | None
+    run_id: str | None
+    first_load: bool
 
 
 def land_file(
@@ -87,19 +79,10 @@ def land_file(
     LandingError
         If the file cannot be landed as a whole; nothing of it is stored.
     """
-    started = time.perf_counter()
-    dataset = load_dataset(settings)
-    key = _batch_key(dataset, entity, as_of_date, known_at, run_id, first_load=first_load)
-    byte_count = require_file(path)
-    with connect(settings, Role.LOADER) as loader:
-        if first_load:
-            _require_no_publication(loader, path)
-        lock_delivery(loader, key, byte_count)
-        known = _find_same_file(loader, key, path, byte_count)
-        if known is not None:
-            _require_first_load(key, path, known)
-            return _unchanged(key, path, known, started)
-        return _land(loader, dataset, key, path, byte_count, started)
+    landing = FileLanding(settings, load_dataset(settings), Terms(known_at, run_id, first_load))
+    with open_loader(settings) as loader:
+        landing.require_allowed(loader, path.name)
+        return landing.land(loader, Delivery(path, entity, as_of_date), {})
 
 
 def land_path(
@@ -116,89 +99,134 @@ def land_path(
     without `first_load`, the files are known from now on, in any case after the newest cut-off
     that was ever published: no past night changes.
     """
-    deliveries = find_deliveries(load_dataset(settings), path, as_of_date)
+    dataset = load_dataset(settings)
+    deliveries = find_deliveries(dataset, path, as_of_date)
     if known_at is None and not first_load:
-        known_at = _known_from_now(settings)
-    return [
-        land_file(
-            settings,
-            delivery.path,
-            delivery.entity,
-            as_of_date=delivery.as_of_date,
-            known_at=known_at,
-            first_load=first_load,
-        )
-        for delivery in deliveries
-    ]
+        known_at = known_from_now(settings)
+    return _land_all(settings, dataset, deliveries, Terms(known_at, None, first_load))
 
 
 def land_inbox(settings: Settings, run_id: str) -> LandingSummary:
-    """Land every file of the inbox up to the night of the run `run_id`, known at its cut-off.
+    """Land every file of the inbox up to the night of the run `run_id`, then the declared tables.
 
-    Where a cut-off as late as the run's was published before, a file that is new is known only
-    from now on: what a published night knew never changes.
+    All are known at the run's cut-off. Where a cut-off as late as that was published before, what
+    is new is known only from now on: what a published night knew never changes.
     """
     run = read_run(settings, run_id)
     newest = run.known_as_of.astimezone(UTC).date() - timedelta(days=1)
-    deliveries = find_inbox(load_dataset(settings), settings.inbox, newest)
-    with connect(settings, Role.LOADER) as loader:
-        published = _last_published_cut_off(loader)
-    is_late = published is not None and published >= run.known_as_of
-    known_at = _known_from_now(settings) if is_late else run.known_as_of
-    files = [_land_for_run(settings, delivery, known_at, run_id) for delivery in deliveries]
-    new = [file for file in files if not file.is_unchanged]
-    return LandingSummary(
-        batches=len(new),
-        rows_landed=sum(file.rows_landed for file in new),
-        rows_quarantined=sum(file.rows_quarantined for file in new),
-        files_unchanged=len(files) - len(new),
-    )
+    dataset = load_dataset(settings)
+    deliveries = find_inbox(dataset, settings.inbox, newest)
+    known_at = known_by_run(settings, run)
+    landed = _land_all(settings, dataset, deliveries, Terms(known_at, run_id, first_load=False))
+    landed += land_tables(settings, as_of_date=newest, known_at=known_at, run_id=run_id)
+    return summarise(landed)
 
 
-def _land_for_run(settings: Settings, delivery: Delivery, known_at: datetime, run_id: str) -> LandedFile:
-    return land_file(
-        settings,
-        delivery.path,
-        delivery.entity,
-        as_of_date=delivery.as_of_date,
-        known_at=known_at,
-        run_id=run_id,
-    )
+def _land_all(
+    settings: Settings, dataset: Dataset, deliveries: Sequence[Delivery], terms: Terms
+) -> list[LandedFile]:
+    """Land the files one after the other over one connection, without reading those landed before."""
+    if not deliveries:
+        return []
+    landing = FileLanding(settings, dataset, terms)
+    with open_loader(settings) as loader:
+        landing.require_allowed(loader, deliveries[0].path.name)
+        known = landed_before(loader, (delivery.as_of_date for delivery in deliveries))
+        landed = [landing.land(loader, delivery, known) for delivery in deliveries]
+    log.info(
+        "%d files: %d new, %d unchanged of which %d were not read",
+        len(landed), sum(not file.is_unchanged for file in landed),
+        sum(file.is_unchanged for file in landed), landing.unread_count,
+    )  # fmt: skip
+    return landed
 
 
-def _batch_key(
-    dataset: Dataset,
-    entity: str,
-    as_of_date: date | None,
-    known_at: datetime | None,
-    run_id: str | None,
-    *,
-    first_load: bool,
-) -> BatchKey:
-    if entity not in dataset.entities:
-        raise LandingError(
-            f"Expected an entity of {dataset.dataset} ({', '.join(dataset.entities)}), found {entity!r}."
+class FileLanding:
+    """Lands files, each in a transaction of its own.
+
+    Attributes
+    ----------
+    unread_count : int
+        Files that were told by path, size and time of change to have landed before.
+    """
+
+    def __init__(self, settings: Settings, dataset: Dataset, terms: Terms) -> None:
+        self.unread_count = 0
+        self._inbox = settings.inbox
+        self._dataset = dataset
+        self._terms = terms
+
+    def require_allowed(self, loader: Connection, name: str) -> None:
+        """Refuse a first load, begun with the file `name`, once a night was published."""
+        if self._terms.first_load:
+            require_no_publication(loader, name)
+
+    def land(self, loader: Connection, delivery: Delivery, known: LandedBefore) -> LandedFile:
+        """Land one file, unless it is of `known` or was landed under another path."""
+        started = time.perf_counter()
+        terms = self._terms
+        key = batch_key(
+            self._dataset, delivery.entity, delivery.as_of_date, terms.known_at, terms.run_id,
+            first_load=terms.first_load,
+        )  # fmt: skip
+        path, stamp = delivery.path, require_file(delivery.path)
+        same = known.get((key.entity, key.as_of_date, self._path_text(path), stamp))
+        if same is not None:
+            self.unread_count += 1
+            _require_first_load(key, path, same)
+            return landed_file(key, path.name, same, 0.0, is_unchanged=True)
+        with loader.transaction():
+            lock_delivery(loader, key, stamp.byte_count)
+            same = _find_same_file(loader, key, path, stamp.byte_count)
+            if same is None:
+                return self._land_new(loader, key, path, stamp, started)
+        _require_first_load(key, path, same)
+        return _unchanged(key, path, same, started)
+
+    def _land_new(
+        self, loader: Connection, key: BatchKey, path: Path, stamp: FileStamp, started: float
+    ) -> LandedFile:
+        entity = self._dataset.entities[key.entity]
+        source = _open_source(path, key.entity, entity)
+        raw_columns = [entity.columns[column] for column in source.columns]
+        batch_id = begin_batch(loader, key)
+        may_be_empty = self._dataset.kind == "dated"
+        rows = load_rows(loader, key.entity, raw_columns, source, path.name, may_be_empty=may_be_empty)
+        with rows.quarantine:
+            delivered = self._delivered(path, stamp, source)
+            if not register_batch(loader, key, batch_id, delivered, rows.counts):
+                raise LandingError(
+                    f"{path.name}: expected a file that is new for {key.entity} and {key.as_of_date}, found "
+                    f"its sha256 {delivered.fingerprint.sha256} in ops.landing_batches with another size. "
+                    "Nothing was stored."
+                )
+            if rows.counts.quarantined:
+                store_quarantine(loader, key, batch_id, delivered.name, rows.quarantine)
+        require_unknown_to_published_nights(loader, key, path.name)
+        seconds = time.perf_counter() - started
+        batch = KnownBatch(
+            batch_id, delivered.name, delivered.fingerprint.sha256, key.is_first_load, rows.counts
         )
-    if as_of_date is None and (dataset.kind == "snapshot" or first_load):
-        raise LandingError(
-            f"Expected an as-of date for the {dataset.kind} dataset {dataset.dataset}, found none. "
-            "Put the file in a folder named YYYY-MM-DD, or state the date with --as-of."
-        )
-    if first_load and as_of_date is not None:
-        known_at = datetime.combine(as_of_date, datetime.min.time(), UTC) + timedelta(days=1)
-    if known_at is None or known_at.tzinfo is None:
-        raise LandingError(f"Expected a known-at time with a time zone, found {known_at}.")
-    return BatchKey(entity, as_of_date, known_at, run_id, first_load)
+        log_landed(key, path.name, batch, seconds)
+        return landed_file(key, path.name, batch, seconds)
 
-
-def _require_no_publication(loader: Connection, path: Path) -> None:
-    published = _last_published_cut_off(loader)
-    if published is not None:
-        raise LandingError(
-            f"Expected a warehouse that never published a night for the first load of {path.name}, found one "
-            f"published with the cut-off {published.isoformat()}. Land it without --first-load: its rows are "
-            "known from now on."
+    def _delivered(self, path: Path, stamp: FileStamp, source: Source) -> Delivered:
+        fingerprint = source.fingerprint()
+        if fingerprint.byte_count != stamp.byte_count or require_file(path) != stamp:
+            raise LandingError(
+                f"{path.name}: expected {stamp.byte_count} bytes, found {fingerprint.byte_count}: the file "
+                "changed while it was read. Land it when its delivery is complete. Nothing of it was stored."
+            )
+        file_format = path.suffix.casefold().removeprefix(".") or "csv"
+        return Delivered(
+            printable(path.name), file_format, fingerprint, self._path_text(path), stamp.modified_ns
         )
+
+    def _path_text(self, path: Path) -> str:
+        """Return the path below the inbox, or the whole path of a file elsewhere."""
+        absolute = str(path.absolute())
+        below = f"{self._inbox}{os.sep}"
+        return printable(absolute.removeprefix(below))
 
 
 def _require_first_load(key: BatchKey, path: Path, known: KnownBatch) -> None:
@@ -210,65 +238,12 @@ def _require_first_load(key: BatchKey, path: Path, known: KnownBatch) -> None:
         )
 
 
-def _require_unknown_to_published_nights(loader: Connection, key: BatchKey, path: Path) -> None:
-    """Check at the end of the landing; until it commits, `ops.publish_run` waits."""
-    loader.execute("select pg_advisory_xact_lock_shared(%s)", [_PUBLICATION_LOCK])
-    published = _last_published_cut_off(loader)
-    if published is not None and key.known_at <= published:
-        raise LandingError(
-            f"Expected {path.name} to become known after every published cut-off, found "
-            f"{key.known_at.isoformat()} while a night is published with {published.isoformat()}. Land it "
-            "again: it is then known from now on. Nothing of it was stored."
-        )
-
-
-def _last_published_cut_off(loader: Connection) -> datetime | None:
-    row = loader.execute("select ops.last_published_cut_off()").fetchone()
-    return row[0] if row else None
-
-
-def _known_from_now(settings: Settings) -> datetime:
-    """Return this moment, or the next after the newest published cut-off if that is later."""
-    with connect(settings, Role.LOADER) as loader:
-        row = loader.execute(
-            "select greatest(now(), ops.last_published_cut_off() + interval '1 microsecond')"
-        ).fetchone()
-    assert row is not None  # noqa: S101 - a select without a table always answers
-    known_at: datetime = row[0]
-    return known_at
-
-
 def _find_same_file(loader: Connection, key: BatchKey, path: Path, byte_count: int) -> KnownBatch | None:
     candidates = batches_of_size(loader, key, byte_count)
     if not candidates:
         return None
     sha256 = hash_file(path).sha256
     return next((batch for batch in candidates if batch.file_sha256 == sha256), None)
-
-
-def _land(
-    loader: Connection, dataset: Dataset, key: BatchKey, path: Path, byte_count: int, started: float
-) -> LandedFile:
-    entity = dataset.entities[key.entity]
-    source = _open_source(path, key.entity, entity)
-    raw_columns = [entity.columns[column] for column in source.columns]
-    batch_id = begin_batch(loader, key)
-    rows = load_rows(loader, key.entity, raw_columns, source, path.name)
-    with rows.quarantine:
-        delivered = source.fingerprint()
-        _require_unchanged_file(path, byte_count, delivered)
-        name = _printable(path.name)
-        file_format = path.suffix.casefold().removeprefix(".") or "csv"
-        if not register_batch(loader, key, batch_id, name, file_format, delivered, rows.counts):
-            raise LandingError(
-                f"{path.name}: expected a file that is new for {key.entity} and {key.as_of_date}, found its "
-                f"sha256 {delivered.sha256} in ops.landing_batches with another size. Nothing was stored."
-            )
-        store_quarantine(loader, key, batch_id, name, rows.quarantine)
-    _require_unknown_to_published_nights(loader, key, path)
-    seconds = time.perf_counter() - started
-    _log_landed(key, path, batch_id, rows.counts, seconds)
-    return _landed_file(key, batch_id, path.name, rows.counts, seconds)
 
 
 def _open_source(path: Path, entity_name: str, entity: Entity) -> Source:
@@ -283,35 +258,4 @@ def _unchanged(key: BatchKey, path: Path, known: KnownBatch, started: float) -> 
         "%s: the same file was landed as batch %d for %s: nothing to do, %.2f s",
         path.name, known.batch_id, key.as_of_date, seconds,
     )  # fmt: skip
-    return _landed_file(key, known.batch_id, path.name, known.counts, seconds, is_unchanged=True)
-
-
-def _landed_file(
-    key: BatchKey, batch_id: int, name: str, counts: RowCounts, seconds: float, *, is_unchanged: bool = False
-) -> LandedFile:
-    return LandedFile(
-        batch_id, _printable(name), key.entity, key.as_of_date,
-        counts.in_file, counts.landed, counts.quarantined, is_unchanged, seconds,
-    )  # fmt: skip
-
-
-def _require_unchanged_file(path: Path, byte_count: int, delivered: Fingerprint) -> None:
-    if delivered.byte_count != byte_count:
-        raise LandingError(
-            f"{path.name}: expected {byte_count} bytes, found {delivered.byte_count}: the file changed while "
-            "it was read. Land it when its delivery is complete. Nothing of it was stored."
-        )
-
-
-def _log_landed(key: BatchKey, path: Path, batch_id: int, counts: RowCounts, seconds: float) -> None:
-    level = logging.WARNING if counts.quarantined else logging.INFO
-    log.log(
-        level,
-        "%s: %d rows = %d landed in raw.%s + %d quarantined, batch %d for %s, %.2f s",
-        path.name, counts.in_file, counts.landed, key.entity, counts.quarantined, batch_id,
-        key.as_of_date, seconds,
-    )  # fmt: skip
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return landed_file(key, path.name, known, seconds, is_unchanged=True)

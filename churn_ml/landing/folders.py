@@ -68,15 +68,14 @@ def find_inbox(dataset: Dataset, inbox: Path, newest: date) -> list[Delivery]:
 
 
 def _files_of(dataset: Dataset, folder: Path, as_of_date: date | None) -> Iterator[Delivery]:
-    found = 0
     for file in _visible(folder):
-        entity = None if file.is_dir() else _entity_of(dataset, file)
+        if file.is_dir():
+            continue
+        entity = _entity_of(dataset, file)
         if entity is not None:
-            found += 1
             yield Delivery(file, entity, as_of_date)
-        elif not file.is_dir():
+        else:
             log.warning("%s matches no declared file name: left alone", file)
-    log.info("%s: %d files to land", folder, found)
 
 
 def _dated_folders(path: Path) -> list[Path]:

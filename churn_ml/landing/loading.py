@@ -30,20 +30,26 @@ class LoadedRows:
 
 
 def load_rows(
-    connection: Connection, entity: str, raw_columns: Sequence[str], source: Source, file_name: str
+    connection: Connection,
+    entity: str,
+    raw_columns: Sequence[str],
+    source: Source,
+    file_name: str,
+    *,
+    may_be_empty: bool,
 ) -> LoadedRows:
     """Load the rows of `source` by COPY, and through the record splitter if COPY or the scan object.
 
     Raises
     ------
     LandingError
-        If the file has no rows, or its rows or bytes do not add up.
+        If the file has no rows and needs some, or its rows or bytes do not add up.
     """
     refusal, loaded = _load_whole(connection, entity, raw_columns, source)
     if loaded is None:
         log.warning("%s: not a clean file (%s): splitting its records", file_name, refusal)
         loaded = _load_records(connection, entity, raw_columns, source, file_name)
-    _require_rows(loaded.counts, source, file_name)
+    _require_rows(loaded.counts, source, file_name, may_be_empty=may_be_empty)
     return loaded
 
 
@@ -153,14 +159,14 @@ class RecordSorting:
         return kind == "landed"
 
 
-def _require_rows(counts: RowCounts, source: Source, file_name: str) -> None:
+def _require_rows(counts: RowCounts, source: Source, file_name: str, *, may_be_empty: bool) -> None:
     declared = source.declared_row_count
     if declared is not None and counts.in_file != declared:
         raise LandingError(
             f"{file_name}: expected the {declared} rows its footer declares, found {counts.in_file}. "
             "Deliver the file again. Nothing of it was stored."
         )
-    if counts.in_file == 0:
+    if counts.in_file == 0 and not may_be_empty:
         raise LandingError(
             f"{file_name}: expected rows below the header, found none. An empty snapshot would replace every "
             "customer by nobody. Deliver the file with rows. Nothing of it was stored."

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from churn_ml.declarations import Entity
 from churn_ml.errors import LandingError
+from churn_ml.landing.arrow_csv import ROWS_PER_BLOCK, csv_block
 from churn_ml.landing.headers import check_columns
 from churn_ml.landing.sources import Fingerprint, hash_file
 
-_ROWS_PER_BLOCK = 8192
-_OPTIONS = pa_csv.WriteOptions(include_header=False, batch_size=_ROWS_PER_BLOCK, quoting_style="needed")
 _AS_TEXT = (
     pt.is_string, pt.is_large_string, pt.is_string_view, pt.is_boolean, pt.is_integer, pt.is_floating,
     pt.is_decimal, pt.is_date, pt.is_timestamp, pt.is_time, pt.is_null,
@@ -40,17 +38,13 @@ class ParquetSource:
         self.columns: list[str] = list(schema.names)
         check_columns(self.columns, path.name, entity_name, entity)
         self._refuse_untextual(schema)
-        self._schema = pa.schema([(name, pa.string()) for name in self.columns])
 
     def blocks(self) -> Generator[bytes, None, None]:
         """Read the rows as CSV, one record batch at a time."""
         with self._open() as file:
-            batches = file.iter_batches(batch_size=_ROWS_PER_BLOCK)
+            batches = file.iter_batches(batch_size=ROWS_PER_BLOCK)
             while (batch := self._next(batches)) is not None:
-                sink = pa.BufferOutputStream()
-                with pa_csv.CSVWriter(sink, self._schema, write_options=_OPTIONS) as writer:
-                    writer.write_batch(self._as_text(batch))
-                yield sink.getvalue().to_pybytes()
+                yield csv_block([_as_text(column) for column in batch.columns])
 
     def fingerprint(self) -> Fingerprint:
         """Hash the file; its format is not read from front to back."""
@@ -83,9 +77,6 @@ class ParquetSource:
                 f"{', '.join(refused)}. Flatten nested columns before delivery. "
                 "Nothing of the file was stored."
             )
-
-    def _as_text(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays([_as_text(column) for column in batch.columns], schema=self._schema)
 
 
 def _has_text(data_type: pa.DataType) -> bool:

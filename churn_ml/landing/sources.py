@@ -1,14 +1,16 @@
 """A delivered file as its header and a stream of CSV blocks, hashed as it is read."""
 
+import errno
 import gzip
 import hashlib
 import io
+import stat
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from churn_ml.declarations import Entity
 from churn_ml.errors import LandingError
@@ -35,8 +37,15 @@ class Fingerprint:
     byte_count: int
 
 
+class FileStamp(NamedTuple):
+    """What tells, without reading a file, that nothing was written to it."""
+
+    byte_count: int
+    modified_ns: int
+
+
 class Source(Protocol):
-    """A file that can be read as CSV blocks, more than once.
+    """A file or table that can be read as CSV blocks, more than once.
 
     Attributes
     ----------
@@ -92,8 +101,8 @@ class HashingFile(io.RawIOBase):
         return Fingerprint(self._digest.hexdigest(), self._byte_count)
 
 
-def require_file(path: Path) -> int:
-    """Return the size of the file at `path`.
+def require_file(path: Path) -> FileStamp:
+    """Return the stamp of the file at `path`.
 
     Raises
     ------
@@ -101,20 +110,18 @@ def require_file(path: Path) -> int:
         If there is none, or it is a folder or anything else that is no regular file, or empty.
     """
     try:
-        if path.is_dir():
-            raise LandingError(
-                f"Expected a file at {path}, found a folder. Land the folder by `churn-ml land`."
-            )
-        if not path.exists():
-            raise LandingError(f"Expected a file at {path}, found none. Check the path.")
-        if not path.is_file():
-            raise LandingError(f"Expected a regular file at {path}, found a device, socket or pipe.")
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise LandingError(f"Expected a file at {path}, found none. Check the path.") from None
         raise LandingError(f"Expected a readable file at {path}, found: {error.strerror}.") from None
-    if size == 0:
+    if stat.S_ISDIR(status.st_mode):
+        raise LandingError(f"Expected a file at {path}, found a folder. Land the folder by `churn-ml land`.")
+    if not stat.S_ISREG(status.st_mode):
+        raise LandingError(f"Expected a regular file at {path}, found a device, socket or pipe.")
+    if status.st_size == 0:
         raise LandingError(f"Expected a header and rows in {path}, found an empty file (0 bytes).")
-    return size
+    return FileStamp(status.st_size, status.st_mtime_ns)
 
 
 def hash_file(path: Path) -> Fingerprint:

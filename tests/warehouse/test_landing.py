@@ -4,11 +4,14 @@ import csv
 import gzip
 import io
 import logging
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from churn_ml.declarations import load_dataset
@@ -263,6 +266,57 @@ def test_inbox_lands_up_to_the_night_of_the_run(settings: Settings) -> None:
     assert stored(settings, "select distinct _known_at from raw.customers") == [(run.known_as_of,)]
 
 
+def test_file_that_landed_is_told_without_being_read(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, other = deliver(settings, OCTOBER, "a"), deliver(settings, NOVEMBER, "b")
+    first = land_path(settings, settings.inbox)
+    stamp = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"\na,", b"\nA,"))
+    os.utime(
+        path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns)
+    )  # as no writer leaves it: shows that nothing is read
+    with caplog.at_level(logging.INFO, "churn_ml.landing"):
+        again = land_path(settings, settings.inbox)
+    assert [(file.batch_id, file.is_unchanged) for file in again] == [(file.batch_id, True) for file in first]
+    assert "2 files: 0 new, 2 unchanged of which 2 were not read" in caplog.text
+    os.utime(path)
+    os.utime(other)
+    assert [file.is_unchanged for file in land_path(settings, settings.inbox)] == [False, True]
+
+
+def test_moved_inbox_needs_no_second_reading(settings: Settings, tmp_path: Path) -> None:
+    deliver(settings, OCTOBER, "a")
+    land_path(settings, settings.inbox)
+    moved = settings.model_copy(update={"inbox_dir": settings.inbox_dir.rename(tmp_path / "moved")})  # type: ignore[union-attr]
+    assert land_path(moved, moved.inbox)[0].is_unchanged
+    assert stored(settings, "select file_path from ops.landing_batches") == [("2026-10-31/customers.csv",)]
+
+
+def test_same_path_for_another_date_is_another_delivery(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_bytes(customers(settings, "a"))
+    results = [land_path(settings, path, as_of_date=day)[0] for day in (OCTOBER, NOVEMBER, OCTOBER)]
+    assert [file.is_unchanged for file in results] == [False, False, True]
+
+
+def test_broken_file_among_many_keeps_those_before_it(settings: Settings) -> None:
+    for day, name in ((OCTOBER, "a"), (NOVEMBER, "b")):
+        deliver(settings, day, name)
+    (settings.inbox / str(OCTOBER + DAY)).mkdir()
+    (settings.inbox / str(OCTOBER + DAY) / "broken.csv").write_bytes(b"no,header\n1,2\n")
+    with pytest.raises(LandingError, match="expected the 21 declared columns"):
+        land_path(settings, settings.inbox)
+    assert stored(settings, "select customer_id, _row_number from raw.customers") == [("a", 1)]
+
+
+def test_history_that_landed_late_cannot_become_a_first_load(settings: Settings) -> None:
+    deliver(settings, OCTOBER, "a")
+    land_path(settings, settings.inbox)
+    with pytest.raises(LandingError, match="to be new for its first load, found it landed as batch"):
+        land_path(settings, settings.inbox, first_load=True)
+
+
 def test_absent_inbox_is_no_error(settings: Settings) -> None:
     run = open_run(settings, "night", cut_off(OCTOBER))
     assert land_inbox(settings, run.run_id) == LandingSummary(0, 0, 0, 0)
@@ -380,19 +434,44 @@ def dataset_with(settings: Settings, tmp_path: Path, before: str, after: str) ->
     return settings.model_copy(update={"project_dir": project})
 
 
+def dated(settings: Settings, tmp_path: Path) -> Settings:
+    panel = "panel: {spacing: month_end, most_dates: 2, least_dates: 2, most_customers: 1000, treated: keep}"
+    return dataset_with(settings, tmp_path, 'kind: "snapshot"', f'kind: "dated"\n{panel}')
+
+
 def test_dated_dataset_keeps_the_date_of_its_night(settings: Settings, tmp_path: Path) -> None:
-    settings = dataset_with(settings, tmp_path, 'kind: "snapshot"', 'kind: "dated"')
+    settings = dated(settings, tmp_path)
     run = open_run(settings, "night", cut_off(OCTOBER))
     assert settle_night(settings, run.run_id)
     assert read_run(settings, run.run_id).as_of_date == OCTOBER
 
 
 def test_dated_dataset_lands_a_file_without_a_date(settings: Settings, tmp_path: Path) -> None:
-    settings = dataset_with(settings, tmp_path, 'kind: "snapshot"', 'kind: "dated"')
+    settings = dated(settings, tmp_path)
     path = tmp_path / "customers.csv"
     path.write_bytes(customers(settings, "a"))
     assert [land(settings, path, None).is_unchanged for _ in range(2)] == [False, True]
     assert stored(settings, "select _as_of_date from raw.customers") == [(None,)]
+
+
+@pytest.mark.parametrize("name", ["customers.csv", "customers.csv.gz", "customers.parquet"])
+def test_dated_delivery_without_rows_says_that_nothing_happened(
+    settings: Settings, tmp_path: Path, name: str
+) -> None:
+    path = deliver(settings, OCTOBER, name=name)
+    header = path.read_bytes()
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(header))
+    elif name.endswith(".parquet"):
+        pq.write_table(
+            pa.table({column: pa.array([], pa.string()) for column in header.decode().strip().split(",")}),
+            path,
+        )
+    with pytest.raises(LandingError, match="An empty snapshot would replace every customer by nobody"):
+        land_path(settings, path)
+    (landed,) = land_path(dated(settings, tmp_path), path)
+    assert (landed.rows_in_file, landed.is_unchanged) == (0, False)
+    assert stored(settings, "select as_of_date, row_count_in_file from ops.landing_batches") == [(OCTOBER, 0)]
 
 
 def test_name_that_matches_two_entities_is_refused(settings: Settings, tmp_path: Path) -> None:
