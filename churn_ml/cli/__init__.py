@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from churn_ml.cli import demo, landing, models, nights, runs, services, warehouse
+from churn_ml.cli import audit, demo, landing, models, nights, runs, services, simulation, warehouse
 from churn_ml.errors import ChurnError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ landing.add_to(app)
 nights.add_to(app)
 models.add_to(app)
 runs.add_to(app)
+simulation.add_to(app)
+audit.add_to(app)
 demo.add_to(app)
 
 

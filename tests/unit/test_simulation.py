@@ -51,7 +51,7 @@ def september(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def test_file_has_the_columns_that_the_declaration_names(october: pd.DataFrame) -> None:
-    declared = load_dataset(Settings(_env_file=None)).entities["customers"].columns
+    declared = load_dataset(Settings(_env_file=None, dataset="telco")).entities["customers"].columns
     assert list(october.columns) == list(declared)
 
 
