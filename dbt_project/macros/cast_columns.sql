@@ -2,8 +2,9 @@
     Declared casts. A cast is a mapping with
       source   the raw text column
       column   the typed column (default: the source's name)
-      type     integer | numeric | flag | category
-      accepts  for flag and category: delivered text -> value
+      type     integer | numeric | flag | category | text | date | timestamp (UTC, ISO 8601)
+      accepts  for flag and category: delivered text -> value, or the list of texts kept as they are
+      least, most  for integer and numeric: bounds, both included
       blank_where  condition under which a blank is a null and no reject
     The raw text is read from `delivered_<source>`. A value that does not cast is null in its
     column and listed by `rejects`; a blank is a reject unless `blank_where` holds. Regular
@@ -13,19 +14,65 @@
 {% macro cast_value(cast) -%}
     {%- set text = 'btrim(delivered_' ~ cast.source ~ ')' -%}
     {%- if cast.type == 'integer' -%}
-        case when {{ text }} ~ '^[+-]?[0-9]{1,9}$' then {{ text }}::integer end
+        case
+            when {{ text }} ~ '^[+-]?[0-9]{1,9}$'
+                then {{ within_bounds(cast, text ~ '::integer') }}
+        end
     {%- elif cast.type == 'numeric' -%}
         case
             when {{ text }} ~ '^[+-]?([0-9]{1,12}([.][0-9]{0,9})?|[.][0-9]{1,9})$'
-                then {{ text }}::numeric
+                then {{ within_bounds(cast, text ~ '::numeric') }}
+        end
+    {%- elif cast.type == 'text' -%}
+        nullif({{ text }}, '')
+    {%- elif cast.type == 'date' -%}
+        case
+            when {{ text }} ~ '^{{ day_pattern() }}$'
+                then case when {{ is_calendar_day(text) }} then {{ text }}::date end
+        end
+    {%- elif cast.type == 'timestamp' -%}
+        case
+            when {{ text }} ~ '^{{ day_pattern() }}T{{ time_pattern() }}(Z|[+]00:00)$'
+                then case when {{ is_calendar_day(text) }} then {{ text }}::timestamptz end
         end
     {%- else -%}
         case {{ text }}
-            {%- for delivered, value in cast.accepts.items() %}
+            {%- for delivered in cast.accepts %}
+            {%- set value = cast.accepts[delivered] if cast.accepts is mapping else delivered %}
             when '{{ delivered }}' then {{ "'" ~ value ~ "'" if value is string else value }}
             {%- endfor %}
         end
     {%- endif -%}
+{%- endmacro %}
+
+{% macro within_bounds(cast, value) -%}
+    {%- if 'least' in cast or 'most' in cast -%}
+        case
+            when
+                {{ value ~ ' >= ' ~ cast.least if 'least' in cast }}
+                {{- ' and ' if 'least' in cast and 'most' in cast }}
+                {{- value ~ ' <= ' ~ cast.most if 'most' in cast }}
+                then {{ value }}
+        end
+    {%- else -%}
+        {{ value }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro day_pattern() -%}
+    [12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])
+{%- endmacro %}
+
+{% macro time_pattern() -%}
+    ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?
+{%- endmacro %}
+
+{# A text that begins like a day is one: days 29 to 31 are looked up in their month. #}
+{% macro is_calendar_day(text) -%}
+    substr({{ text }}, 9, 2) < '29'
+    or substr({{ text }}, 9, 2)::integer <= extract(
+        day from (substr({{ text }}, 1, 7) || '-01')::date + interval '1 month - 1 day'
+    )
 {%- endmacro %}
 
 {% macro cast_columns(casts) -%}
@@ -65,11 +112,30 @@
 {# What a cast expects, in words for the supplier of the data. #}
 {% macro expected_value(cast) -%}
     {%- if cast.accepts -%}
-        one of {{ cast.accepts.keys() | join(', ') }}
+        one of {{ cast.accepts | join(', ') }}
     {%- else -%}
         {{ cast.type }}
+        {{- ' from ' ~ cast.least if 'least' in cast }}
+        {{- ' to ' ~ cast.most if 'most' in cast }}
     {%- endif -%}
     {{- ' or, where ' ~ cast.blank_where ~ ', blank' if cast.blank_where }}
+{%- endmacro %}
+
+{# What was refused and what is expected, as one line; null where every value cast. #}
+{% macro rejected_columns(casts) -%}
+    case
+        when num_nulls({{ typed_columns(casts) | trim }}) > 0
+            then nullif(concat_ws(
+                '; '
+                {%- for cast in casts %},
+                case
+                    when {{ is_rejected(cast) }}
+                        then '{{ cast.source }}: expected '
+                            || '{{ expected_value(cast) | replace("'", "''") }}'
+                end
+                {%- endfor %}
+            ), '')
+    end
 {%- endmacro %}
 
 {# The refused casts of a row as a JSON array, null where there is none. #}
@@ -86,7 +152,7 @@
                         then jsonb_build_object(
                             'column_name', '{{ cast.source }}',
                             'rejected_value', delivered_{{ cast.source }},
-                            'expected_value', '{{ expected_value(cast) }}'
+                            'expected_value', '{{ expected_value(cast) | replace("'", "''") }}'
                         )
                 end
                 {{- "," if not loop.last }}
