@@ -40,7 +40,9 @@ create table if not exists features.decision_parameters (
     dataset text, label_definition text, valid_from date, valid_to date, tier_medium_from numeric,
     tier_high_from numeric
 );
-create table if not exists features.feature_contract (feature_name text, data_type text);
+create table if not exists features.feature_contract (
+    feature_name text, data_type text, is_nullable boolean
+);
 create table if not exists marts.fct_churn_score (
     run_id text, customer_id text, as_of_date date, is_active boolean, churn_probability double precision,
     risk_tier text, monthly_value_amount numeric(18, 2), value_at_risk_amount numeric(18, 2),
@@ -56,7 +58,8 @@ create table if not exists marts.dim_scoring_run (
 );
 
 delete from features.feature_contract;
-insert into features.feature_contract values ('tenure_months', 'integer'), ('contract', 'text');
+insert into features.feature_contract values
+('tenure_months', 'integer', false), ('contract', 'text', false);
 delete from features.decision_parameters;
 insert into features.decision_parameters values ('telco', 'telco_30d', '2020-01-01', null, 0.40, 0.70);
 

@@ -131,8 +131,17 @@ def test_a_check_that_cannot_be_evaluated_is_an_error_and_blocks(
         run_gate(gate_settings, run_id, "features")
     errors = {name: observed for name, _, verdict, observed, _ in read_results(gate_settings, run_id)
               if verdict == "error"}  # fmt: skip
-    assert len(errors) == 25
+    assert len(errors) == 26
     assert all("customer_labels" in str(observed) for observed in errors.values())
+
+
+def test_a_feature_that_may_be_null_is_no_fault(
+    gate_settings: Settings, build_night: Build, execute: Execute
+) -> None:
+    run_id = build_night()
+    execute("update features.customer_features set contract = null where customer_id = 'c1'", run_id)
+    execute("update features.feature_contract set is_nullable = true where feature_name = 'contract'", run_id)
+    assert run_gate(gate_settings, run_id, "features").failed_blocking == ()
 
 
 def test_a_gate_judges_its_own_run_only(
@@ -167,7 +176,7 @@ def test_two_processes_may_run_gates_at_once(gate_settings: Settings, build_nigh
         for gate in ("features", "marts")
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    assert len(read_results(gate_settings, run_id)) == 52
+    assert len(read_results(gate_settings, run_id)) == 53
 
 
 def test_an_unknown_run_is_refused(gate_settings: Settings) -> None:
