@@ -9,9 +9,13 @@
     begin
         if exists (
             select
-            from ({{ nights_at_work() }}) as nights
+            from {{ this }} as staged
+            inner join ({{ nights_at_work() }}) as nights
+                on
+                    staged.as_of_date = nights.as_of_date
+                    and staged.known_as_of = nights.known_as_of
             where
-                (nights.as_of_date, nights.known_as_of)
+                (staged.as_of_date, staged.known_as_of)
                 <> ({{ as_of_date() }}, {{ known_as_of() }})
         ) then
             delete from {{ this }} as staged

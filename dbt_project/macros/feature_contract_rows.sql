@@ -26,6 +26,7 @@
         '{{ meta.unit }}'::text as unit,
         '{{ meta.sensitivity }}'::text as sensitivity,
         '{{ meta.leakage_class }}'::text as leakage_class,
+        {{ (meta.is_nullable or false) | lower }} as is_nullable,
         {{ loop.index }}::integer as position
         {% endfor -%}
     {%- endif -%}

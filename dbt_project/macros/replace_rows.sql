@@ -2,7 +2,8 @@
     Incremental strategy `replace_rows`: delete the rows that the model's `replaces`
     condition names, then insert what the model gives. A night's rows are never replaced by
     none, as happens where the staged rows of a finished night are gone; a model that may
-    rightly lose all of a night's rows says `may_become_empty`.
+    rightly lose all of a night's rows says `may_become_empty`. `replaces` is night (the run's
+    day and cut-off), labels (the nights that the run labels, at its cut-off) or run.
 #}
 {% macro get_incremental_replace_rows_sql(arg_dict) %}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
@@ -44,9 +45,17 @@
         {{ is_this_night() }}
     {%- elif replaces == 'run' -%}
         run_id = {{ run_id() }}
+    {%- elif replaces == 'labels' -%}
+        known_as_of = {{ known_as_of() }}
+        and label_definition = {{ label_definition() }}
+        and as_of_date in (
+            select as_of_date
+            from ops.label_nights
+            where run_id = {{ run_id() }}
+        )
     {%- else -%}
         {{ exceptions.raise_compiler_error(
-            "Expected replaces to be 'night' or 'run', found " ~ replaces ~ "."
+            "Expected replaces to be 'night', 'labels' or 'run', found " ~ replaces ~ "."
         ) }}
     {%- endif -%}
 {%- endmacro %}
