@@ -8,7 +8,7 @@
 triggered. It starts paused. Training knows what had landed by the end of the data interval.
 
 **A failure** leaves the champion in place. The row in `ops.pipeline_runs` is closed as `failed` with the task
-and its message; `CHURN_WEBHOOK_URL` is told once. What a retry cannot mend is not retried.
+and its message; `CHURN_WEBHOOK_URL` is told once. A retry of `panel` builds the past nights still missing.
 
 **Rerun one day**: `churn-ml train --cut-off 2026-11-01T02:00:00Z`, or clear `open_run` and everything behind
 it. The same cut-off, seed and code give the same model under a new version.
@@ -22,7 +22,7 @@ from airflow import sdk
 from churn_ml.services.alerts import record_task_failure, report_failure
 from churn_ml.settings import load_settings
 
-DATASET = os.environ.get("CHURN_DATASET", "telco")
+DATASET = os.environ.get("CHURN_DATASET", "subscriptions")
 SCHEDULED = os.environ.get("CHURN_SCHEDULES") == "on"
 TIMETABLES = {
     "weekly": sdk.CronDataIntervalTimetable("0 4 * * 0", "UTC"),
@@ -81,6 +81,12 @@ def churn_training():
 
         build_layer(load_settings(), run, layer, try_number=ti.try_number)
 
+    @sdk.task
+    def panel(run, ti=None):
+        from churn_ml.services.panels import build_panel
+
+        build_panel(load_settings(), run, try_number=ti.try_number)
+
     @sdk.task(outlets=[MODELS])
     def train(run, params=None, outlet_events=None):
         from churn_ml.models.registry import version_of_run
@@ -99,7 +105,7 @@ def churn_training():
 
     run = open_run()
     features = [build("staging"), build("intermediate"), build("features"), check("features")]
-    sdk.chain(settle(run), check("raw"), *features, train(run))
+    sdk.chain(settle(run), check("raw"), *features, panel(run), train(run))
 
 
 churn_training()

@@ -1,0 +1,152 @@
+"""What a dated dataset remembers of its nights: whose features stand, and whose labels a run makes.
+
+Features stand while neither the dbt code nor the rows that the night may know have changed since.
+A label is made once its window has closed: gap, horizon, grace and the allowance for late rows.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from churn_ml.declarations import load_dataset
+from churn_ml.errors import TransformationError
+from churn_ml.settings import Settings
+from churn_ml.warehouse.connection import Connection
+from churn_ml.warehouse.runs import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, order=True)
+class Night:
+    """A day and the cut-off that was its own."""
+
+    as_of_date: date
+    known_as_of: datetime
+
+
+def plan_labels(settings: Settings, warehouse: Connection, run: Run) -> None:
+    """State in ``ops.label_nights`` which nights the run's labels are of, before they are built.
+
+    Every run labels its own night. A night run also labels the published nights whose windows have
+    closed by now and that have no outcomes yet. Does nothing for a snapshot dataset.
+    """
+    dataset = load_dataset(settings)
+    if dataset.panel is None:
+        return
+    nights = [Night(run.as_of_date, run.known_as_of)]
+    if run.run_kind == "night":
+        nights += _matured_nights(warehouse, run, dataset.label_definition)
+    write_label_nights(warehouse, run, nights)
+    log.info("labels of %d nights are due, %d of them matured", len(nights), len(nights) - 1)
+
+
+def write_label_nights(warehouse: Connection, run: Run, nights: list[Night]) -> None:
+    """Replace the nights that the run labels by `nights`."""
+    with warehouse.transaction():
+        warehouse.execute("delete from ops.label_nights where run_id = %s", [run.run_id])
+        for night in nights:
+            warehouse.execute(
+                "insert into ops.label_nights (run_id, as_of_date, known_as_of) values (%s, %s, %s)",
+                [run.run_id, night.as_of_date, night.known_as_of],
+            )
+
+
+def last_closed_date(warehouse: Connection, run: Run, label_definition: str) -> date:
+    """Return the newest as-of date whose label window has closed at the end of the run's day."""
+    row = None
+    if _exists(warehouse, "staging.label_definitions"):
+        row = warehouse.execute(
+            "select gap_days + horizon_days + grace_days + late_allowance_days"
+            " from staging.label_definitions where label_definition = %s",
+            [label_definition],
+        ).fetchone()
+    if row is None:
+        raise TransformationError(
+            f"Expected label definition {label_definition!r} in staging.label_definitions, found none. "
+            "Add it to dbt_project/seeds/label_definitions.csv and build layer staging."
+        )
+    return run.as_of_date - timedelta(days=row[0])
+
+
+def is_built(settings: Settings, warehouse: Connection, night: Night) -> bool:
+    """Tell whether the night's features stand as the present code would build them anew.
+
+    Batches of the run that built them are part of them; any other that landed after that run had
+    begun, and that the night may know, came too late for it.
+    """
+    if not _exists(warehouse, "features.customer_features"):
+        return False
+    row = warehouse.execute(
+        "select from ops.built_nights as built"
+        " join ops.pipeline_runs as runs using (run_id)"
+        " where built.as_of_date = %(as_of_date)s and built.known_as_of = %(known_as_of)s"
+        " and built.code_sha256 = %(code_sha256)s"
+        " and exists (select from features.customer_features"
+        "  where as_of_date = %(as_of_date)s and known_as_of = %(known_as_of)s)"
+        " and not exists (select from ops.landing_batches as batches"
+        "  where batches.known_at <= %(known_as_of)s and batches.landed_at > runs.started_at"
+        "  and batches.run_id is distinct from built.run_id)",
+        {"as_of_date": night.as_of_date, "known_as_of": night.known_as_of,
+         "code_sha256": feature_code_sha256(settings)},
+    ).fetchone()  # fmt: skip
+    return row is not None
+
+
+def record_built_night(settings: Settings, warehouse: Connection, run: Run, night: Night) -> None:
+    """Record that `run` built the night's features; nothing is recorded of a snapshot dataset."""
+    if load_dataset(settings).panel is None:
+        return
+    warehouse.execute(
+        "insert into ops.built_nights (as_of_date, known_as_of, code_sha256, run_id)"
+        " values (%s, %s, %s, %s) on conflict (as_of_date, known_as_of) do update"
+        " set code_sha256 = excluded.code_sha256, run_id = excluded.run_id, built_at = excluded.built_at",
+        [night.as_of_date, night.known_as_of, feature_code_sha256(settings), run.run_id],
+    )
+
+
+def feature_code_sha256(settings: Settings) -> str:
+    """Hash what decides a night's features: SQL, seeds and the dataset's declaration."""
+    project = settings.project_dir / "dbt_project"
+    digest = hashlib.sha256()
+    for path in sorted(_feature_files(project, settings.dataset)):
+        digest.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update((settings.project_dir / "datasets" / f"{settings.dataset}.yml").read_bytes())
+    return digest.hexdigest()
+
+
+def _feature_files(project: Path, dataset: str) -> set[Path]:
+    models = {
+        path
+        for layer in ("staging", "intermediate", "features")
+        for path in (project / "models" / layer / dataset).rglob("*.sql")
+        if path.stem != f"{dataset}__customer_labels"
+    }
+    shared = set((project / "models" / "features").glob("*.sql")) | {project / "dbt_project.yml"}
+    return models | shared | {*(project / "macros").rglob("*.sql"), *(project / "seeds").rglob("*.csv")}
+
+
+def _matured_nights(warehouse: Connection, run: Run, label_definition: str) -> list[Night]:
+    """Return the published nights that closed and whose outcomes no earlier run has stated."""
+    closed = last_closed_date(warehouse, run, label_definition)
+    rows = warehouse.execute(
+        "select as_of_date, known_as_of from ops.published_runs"
+        " where as_of_date <= %s and known_as_of <= %s order by as_of_date",
+        [closed, run.known_as_of],
+    ).fetchall()
+    nights = [Night(*row) for row in rows]
+    if not nights or not _exists(warehouse, "features.customer_labels"):
+        return nights
+    labelled = warehouse.execute(
+        "select distinct as_of_date from features.customer_labels"
+        " where as_of_date = any(%s) and label_definition = %s and known_as_of < %s"
+        " and label_status in ('churned', 'retained')",
+        [[night.as_of_date for night in nights], label_definition, run.known_as_of],
+    ).fetchall()
+    return [night for night in nights if (night.as_of_date,) not in labelled]
+
+
+def _exists(warehouse: Connection, relation: str) -> bool:
+    return warehouse.execute("select to_regclass(%s) is not null", [relation]).fetchone() == (True,)
