@@ -1,8 +1,9 @@
 """The candidates: each family builds an unfitted scikit-learn pipeline from a feature contract.
 
-Adding one is a class here and its name in `CANDIDATES`. `trusted_types` lists what its artifact
-may hold beyond what skops trusts itself; it grows only by review of the type's own ``__reduce__``,
-``__setstate__`` and constructor.
+Adding one is a class here and its name in `CANDIDATES` (snapshots) and `DATED_CANDIDATES`, with the
+same family and types in both. `trusted_types` lists what its artifact may hold beyond what skops
+trusts itself; it grows only by review of the type's own ``__reduce__``, ``__setstate__`` and
+constructor.
 """
 
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class RandomForest:
     tree_count: int = 200
     least_leaf: int = 25
     feature_share: float = 0.3
+    row_share: float | None = None
 
     def build(self, contract: FeatureContract, seed: int) -> Pipeline:
         """Return an unfitted pipeline whose forest draws from `seed`."""
@@ -66,6 +68,7 @@ class RandomForest:
             n_estimators=self.tree_count,
             min_samples_leaf=self.least_leaf,
             max_features=self.feature_share,
+            max_samples=self.row_share,
             random_state=seed,
         )
         return Pipeline([("columns", preprocessing.indicator_columns(contract)), ("model", model)])
@@ -106,6 +109,12 @@ class GradientBoosting:
 
 
 CANDIDATES: tuple[Candidate, ...] = (SplineLogistic(), RandomForest(), GradientBoosting())
+# Dated panels have many more rows and few who leave: stronger penalties, and trees on a share of the rows.
+DATED_CANDIDATES: tuple[Candidate, ...] = (
+    SplineLogistic(inverse_penalty=1.0),
+    RandomForest(tree_count=120, least_leaf=40, row_share=0.3),
+    GradientBoosting(),
+)
 
 
 def candidate_of(family: str) -> Candidate:

@@ -16,7 +16,10 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CrossFittedModel:
-    """The pipelines of a model; pipeline i was fitted on every fold but i."""
+    """The pipelines of a model; pipeline i was fitted on every fold but i.
+
+    A model of dated rows is one pipeline, refit on all of them: nobody has a fold, it predicts everyone.
+    """
 
     pipelines: Sequence[Pipeline]
 

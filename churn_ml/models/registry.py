@@ -1,30 +1,21 @@
 """Registered models and their deployments: ``ml.model_versions`` and ``ml.model_deployments``.
 
-These tables are the truth about models. Registering is one transaction; promoting is an act of its
-own, recorded with who and why, and dated by a cut-off in data time.
+These tables are the truth about models. Promoting is an act of its own, recorded with who and why,
+and dated by a cut-off in data time.
 """
 
-import io
-import json
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any, Literal
-
-import pyarrow as pa
-import pyarrow.csv
-from sklearn.pipeline import Pipeline
+from typing import Any
 
 from churn_ml.errors import ModelError, NoChampion
 from churn_ml.features.contract import FeatureContract
-from churn_ml.models.artifacts import dump_pipelines, load_pipelines, running_versions, sha256_of
+from churn_ml.models.artifacts import load_pipelines
 from churn_ml.models.crossfit import CrossFittedModel
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
-from churn_ml.warehouse.copying import copy_in
-from churn_ml.warehouse.sql import SQL
 
 log = logging.getLogger(__name__)
 
@@ -32,45 +23,6 @@ _VERSION_COLUMNS = (
     "model_version, run_id, dataset, label_definition, family, validation, as_of_date, known_as_of,"
     " seed, fold_count, row_count, churned_count, metrics, recorded_at"
 )
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """One gate of a model: what was observed and between which limits it had to be."""
-
-    gate: str
-    observed: float
-    threshold_low: float | None
-    threshold_high: float | None
-
-    @property
-    def verdict(self) -> Literal["pass", "fail"]:
-        """Whether the observed value lies within the limits, limits included."""
-        low = self.threshold_low is None or self.observed >= self.threshold_low
-        high = self.threshold_high is None or self.observed <= self.threshold_high
-        return "pass" if low and high else "fail"
-
-
-@dataclass(frozen=True)
-class NewModel:
-    """What a training hands over to be registered.
-
-    `training_customers` has the columns customer_id, fold, churned and churn_probability (out of fold).
-    """
-
-    run_id: str
-    dataset: str
-    label_definition: str
-    family: str
-    validation: Literal["cross_sectional", "out_of_time"]
-    as_of_date: date
-    known_as_of: datetime
-    seed: int
-    contract: FeatureContract
-    pipelines: Sequence[Pipeline]
-    metrics: Mapping[str, object]
-    training_customers: pa.Table
-    gates: Sequence[GateResult]
 
 
 @dataclass(frozen=True)
@@ -107,39 +59,6 @@ class LoadedModel:
     def fold_count(self) -> int:
         """Number of fold pipelines."""
         return len(self.model.pipelines)
-
-
-def register(settings: Settings, new: NewModel) -> str:
-    """Store a trained model, its training customers and its gates in one transaction.
-
-    Returns
-    -------
-    str
-        The model version: dataset, as-of date and eight hex digits of run and artifact.
-    """
-    artifact = dump_pipelines(new.pipelines)
-    sha256 = sha256_of(artifact)
-    digest = sha256_of(f"{new.run_id}:{sha256}".encode())[:8]
-    model_version = f"{new.dataset}-{new.as_of_date:%Y%m%d}-{digest}"
-    with connect(settings, Role.TRAINER) as trainer:
-        _insert_version(trainer, model_version, new, artifact, sha256)
-        _copy_training_customers(trainer, model_version, new.training_customers)
-        for gate in new.gates:
-            trainer.execute(
-                "insert into ml.gate_results (model_version, gate, observed, threshold_low, threshold_high,"
-                " verdict) values (%s, %s, %s, %s, %s, %s)",
-                [
-                    model_version,
-                    gate.gate,
-                    gate.observed,
-                    gate.threshold_low,
-                    gate.threshold_high,
-                    gate.verdict,
-                ],
-            )
-        trainer.execute("select ops.record_run_model(%s, %s)", [new.run_id, model_version])
-    log.info("registered %s (%s), artifact of %d bytes", model_version, new.family, len(artifact))
-    return model_version
 
 
 def load_model(settings: Settings, model_version: str) -> LoadedModel:
@@ -272,52 +191,6 @@ def champion_at(settings: Settings, known_as_of: datetime) -> str:
         if champion is None:
             raise NoChampion(_no_champion(scorer, known_as_of))
     return str(champion)
-
-
-def _insert_version(
-    trainer: Connection, model_version: str, new: NewModel, artifact: bytes, sha256: str
-) -> None:
-    churned_count = sum(new.training_customers.column("churned").to_pylist())
-    values = {
-        "model_version": model_version,
-        "run_id": new.run_id,
-        "dataset": new.dataset,
-        "label_definition": new.label_definition,
-        "family": new.family,
-        "validation": new.validation,
-        "as_of_date": new.as_of_date,
-        "known_as_of": new.known_as_of,
-        "seed": new.seed,
-        "fold_count": len(new.pipelines),
-        "row_count": new.training_customers.num_rows,
-        "churned_count": churned_count,
-        "feature_contract": json.dumps(new.contract.to_json()),
-        "metrics": json.dumps(new.metrics, allow_nan=False),
-        "library_versions": json.dumps(running_versions()),
-        "artifact": artifact,
-        "artifact_sha256": sha256,
-    }
-    trainer.execute(
-        f"insert into ml.model_versions ({', '.join(values)})"  # noqa: S608
-        f" values ({', '.join(['%s'] * len(values))})",
-        list(values.values()),
-    )
-
-
-def _copy_training_customers(trainer: Connection, model_version: str, customers: pa.Table) -> None:
-    columns = customers.select(["customer_id", "fold", "churned", "churn_probability"])
-    versions = pa.repeat(pa.scalar(model_version), customers.num_rows)
-    content = io.BytesIO()
-    pyarrow.csv.write_csv(
-        columns.add_column(0, "model_version", versions),
-        content,
-        pyarrow.csv.WriteOptions(include_header=False),
-    )
-    statement = SQL(
-        "copy ml.training_customers (model_version, customer_id, fold, churned, churn_probability)"
-        " from stdin (format csv)"
-    )
-    copy_in(trainer, SQL("{}").format(statement), [content.getvalue()])
 
 
 def _check_promotable(trainer: Connection, model_version: str) -> None:

@@ -53,6 +53,11 @@ class Panel:
     """Labelled customers: what the pipelines read, and what is known beside it.
 
     All have one entry per customer; `monthly_values` is NaN where the value is not known.
+
+    Raises
+    ------
+    TrainingError
+        If a customer has several rows: those of dated datasets are never split by customer fold.
     """
 
     contract: FeatureContract
@@ -61,6 +66,15 @@ class Panel:
     folds: npt.NDArray[np.int16]
     churned: npt.NDArray[np.bool_]
     monthly_values: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        customer_count = len(self.customer_ids.unique())
+        if customer_count != len(self.frame):
+            raise TrainingError(
+                f"Expected one row per customer, found {len(self.frame)} rows of {customer_count} customers: "
+                "rows of several as-of dates are split forward in time, never by customer fold. Use "
+                "churn_ml.training.dated_panel.read_dated_panel and ForwardFolds."
+            )
 
     @property
     def row_count(self) -> int:
@@ -74,8 +88,14 @@ def read_panel(settings: Settings, dataset: Dataset, run: Run, seed: int, fold_c
     Raises
     ------
     TrainingError
-        If there are too few of them to learn from; the message holds the counts.
+        If the dataset is dated, or there are too few of them to learn from; the message holds the
+        counts.
     """
+    if dataset.kind != "snapshot":
+        raise TrainingError(
+            f"Expected a snapshot dataset, found {dataset.dataset!r} of kind {dataset.kind!r}: its rows have "
+            "many as-of dates. Use churn_ml.training.dated_panel.read_dated_panel."
+        )
     with connect(settings, Role.TRAINER) as trainer:
         contract = read_contract(trainer, dataset)
         table = read_table(

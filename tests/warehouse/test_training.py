@@ -18,12 +18,14 @@ from feature_tables import (
 from churn_ml.declarations import Dataset, load_dataset
 from churn_ml.errors import FeatureContractError, TrainingError
 from churn_ml.features.contract import read_contract
-from churn_ml.models.registry import GateResult, list_versions, load_model
+from churn_ml.models.registration import GateResult
+from churn_ml.models.registry import list_versions, load_model
 from churn_ml.settings import Settings
 from churn_ml.training.evaluation import evaluate
 from churn_ml.training.gates import calibration_gate
 from churn_ml.training.panel import read_panel
-from churn_ml.training.train import Trial, select, train_model
+from churn_ml.training.train import train_model
+from churn_ml.training.trials import Trial, select
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import Run, open_run
 
@@ -140,15 +142,6 @@ def test_missing_values_and_empty_texts_train_and_differ(features: Settings) -> 
     assert panel.frame["tech_support"].isna().sum() == panel.frame["has_partner"].isna().sum() == 50
     assert (panel.frame["tech_support"] == "").sum() == 49
     train_model(features, run.run_id, seed=SEED)
-
-
-def test_a_dated_dataset_is_refused_for_now(features: Settings, tmp_path: Path) -> None:
-    text = (features.project_dir / "datasets" / "telco.yml").read_text().replace('"snapshot"', '"dated"')
-    (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets" / "telco.yml").write_text(text)
-    run = open_training(features)
-    with pytest.raises(TrainingError, match="comes with the subscriptions dataset"):
-        train_model(features.model_copy(update={"project_dir": tmp_path}), run.run_id, seed=SEED)
 
 
 def read(settings: Settings, **changes: object) -> list[str]:
