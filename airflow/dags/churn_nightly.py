@@ -23,7 +23,7 @@ from airflow import sdk
 from churn_ml.services.alerts import record_task_failure, report_failure
 from churn_ml.settings import load_settings
 
-DATASET = os.environ.get("CHURN_DATASET", "telco")
+DATASET = os.environ.get("CHURN_DATASET", "subscriptions")
 SCHEDULED = os.environ.get("CHURN_SCHEDULES") == "on"
 ROOMS = ("raw", "features", "scores", "marts")
 ASSETS = {room: sdk.Asset(f"{DATASET}_{room}", f"churn://{DATASET}/{room}") for room in ROOMS}

@@ -1,4 +1,4 @@
-"""What ``bi_reader`` sees of one run, as one hash per mart: two runs of a night must agree."""
+"""A run's rows of every mart as one hash each: two runs of a night must agree."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.sql import SQL, Identifier
 
-RUN_TIME_COLUMNS = frozenset({"run_id", "scored_at", "scored_date", "built_at", "published_at"})
-"""The declared columns in which two runs of one night may differ."""
+RUN_TIME_COLUMNS = frozenset({"run_id", "run_kind", "scored_at", "scored_date", "built_at", "published_at"})
+"""The declared columns in which two runs of one night may differ: data about the run, not the night."""
 
 CURRENT_MART = "customer_churn_current"
 """The mart of which BI sees the latest night only: an older night's run has no rows there."""
@@ -26,8 +26,8 @@ def take_fingerprints(settings: Settings, run_id: str) -> tuple[Fingerprint, ...
     """Read the published marts of `run_id` as ``bi_reader`` and record one hash each."""
     with connect(settings, Role.READER) as reader, connect(settings, Role.PUBLISHER) as publisher:
         is_current = publisher.execute("select ops.current_run_id()").fetchone() == (run_id,)
-        marts = [mart for mart in _marts_with_run_id(reader) if is_current or mart != CURRENT_MART]
-        taken = tuple(_fingerprint(reader, mart, run_id) for mart in marts)
+        marts = [mart for mart in marts_with_run_id(reader) if is_current or mart != CURRENT_MART]
+        taken = tuple(fingerprint_mart(reader, mart, run_id) for mart in marts)
         publisher.cursor().executemany(
             "insert into ops.publication_fingerprints (run_id, mart, row_count, rows_md5)"
             " values (%s, %s, %s, %s) on conflict do nothing",
@@ -47,8 +47,9 @@ def read_fingerprints(settings: Settings, run_id: str) -> tuple[Fingerprint, ...
     return tuple(Fingerprint(*row) for row in rows)
 
 
-def _marts_with_run_id(reader: Connection) -> list[str]:
-    rows = reader.execute(
+def marts_with_run_id(connection: Connection) -> list[str]:
+    """Return the names of the marts whose rows carry their run, in order."""
+    rows = connection.execute(
         "select columns.table_name from information_schema.columns as columns"
         " join information_schema.tables as tables using (table_schema, table_name)"
         " where table_schema = 'marts' and column_name = 'run_id' and table_type = 'BASE TABLE'"
@@ -57,14 +58,17 @@ def _marts_with_run_id(reader: Connection) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
-def _fingerprint(reader: Connection, mart: str, run_id: str) -> Fingerprint:
-    rows = reader.execute(
+def fingerprint_mart(
+    connection: Connection, mart: str, run_id: str, leave_out: frozenset[str] = RUN_TIME_COLUMNS
+) -> Fingerprint:
+    """Hash the rows of `run_id` in `mart` that the role of `connection` sees, less `leave_out`."""
+    rows = connection.execute(
         "select column_name from information_schema.columns"
         " where table_schema = 'marts' and table_name = %s order by column_name",
         [mart],
     ).fetchall()
-    columns = [Identifier(str(name)) for (name,) in rows if name not in RUN_TIME_COLUMNS]
-    [(row_count, rows_md5)] = reader.execute(
+    columns = [Identifier(str(name)) for (name,) in rows if name not in leave_out]
+    [(row_count, rows_md5)] = connection.execute(
         SQL(
             "select count(*), md5(coalesce(string_agg(row_md5, '' order by row_md5), '')) from"
             " (select md5(row({columns})::text) as row_md5 from {mart} where run_id = %s) as hashed"

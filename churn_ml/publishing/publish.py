@@ -40,6 +40,7 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
     run = read_run(settings, run_id)
     with connect(settings, Role.PUBLISHER) as publisher:
         _require_champion(publisher, run)
+        _require_past_knowledge(publisher, run)
         former = publisher.execute(
             "select run_id from ops.published_runs where as_of_date = %s and run_id <> %s",
             [run.as_of_date, run_id],
@@ -58,14 +59,27 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
 
 
 def _require_champion(publisher: Connection, run: Run) -> None:
-    """Check that nobody promoted another model for this cut-off between scoring and publishing."""
-    if run.run_kind != "night":
-        return
-    [(champion,)] = publisher.execute("select ml.champion_at(%s)", [run.known_as_of]).fetchall()
+    """Check that nobody promoted another model for the night's cut-off between scoring and publishing."""
+    [(champion,)] = publisher.execute("select ml.champion_at(%s)", [run.champion_cut_off]).fetchall()
     if run.model_version != champion:
         raise PublishingError(
-            f"Expected run {run.run_id} to be scored by the champion at its cut-off, {champion}, found "
-            f"{run.model_version or 'no model'}. Run the night again: it is then scored by the champion."
+            f"Expected run {run.run_id} to be scored by the champion at {run.champion_cut_off.isoformat()}, "
+            f"{champion}, found {run.model_version or 'no model'}. Run the {run.run_kind} again: it is then "
+            "scored by the champion."
+        )
+
+
+def _require_past_knowledge(publisher: Connection, run: Run) -> None:
+    """Check that a restated night knows nothing but what has landed: a published cut-off closes the past."""
+    [(known,)] = publisher.execute(
+        "select greatest((select max(known_at) from ops.landing_batches), ops.last_published_cut_off())"
+    ).fetchall()
+    if run.run_kind == "restate" and known is not None and run.known_as_of > known:
+        raise PublishingError(
+            "Expected a restated night to be published with what has landed, known as of "
+            f"{known.isoformat()} at the latest, found {run.known_as_of.isoformat()}: what lands until then "
+            "would be refused. "
+            f"Restate it without --known-as-of: `churn-ml restate --as-of {run.as_of_date} --publish`."
         )
 
 

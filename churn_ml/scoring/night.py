@@ -87,7 +87,7 @@ def score_night(settings: Settings, run_id: str) -> ScoringSummary:
     Raises
     ------
     NoChampion
-        If no model is deployed at the run's cut-off.
+        If no model is deployed at the cut-off of the run's night.
     FeatureContractError
         If the features are not the ones that the champion was trained on.
     ScoringError
@@ -95,7 +95,7 @@ def score_night(settings: Settings, run_id: str) -> ScoringSummary:
     """
     started = time.monotonic()
     run = read_run(settings, run_id)
-    champion = load_model(settings, champion_at(settings, run.known_as_of))
+    champion = load_model(settings, champion_at(settings, run.champion_cut_off))
     _prepare(settings, run)
     with connect(settings, Role.SCORER) as source, connect(settings, Role.SCORER) as target:
         source.execute("set transaction isolation level repeatable read")

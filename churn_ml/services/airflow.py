@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ from churn_ml.services.airflow_environment import (
 )
 from churn_ml.services.postgres import free_port
 from churn_ml.services.supervision import ProcessStatus, Supervisor, port_is_free
+from churn_ml.services.warm_start import warm_command
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
-from churn_ml.warehouse.runs import open_run
+from churn_ml.warehouse.runs import is_published, open_repetition, open_run
 from churn_ml.warehouse.state import read_state, update_state
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "airflow_endpoint",
     "airflow_environment",
     "airflow_processes",
+    "mint_repetition",
     "mint_run",
     "prepare_airflow",
     "start_airflow",
@@ -113,14 +116,53 @@ def mint_run(settings: Settings, run_kind: str, dag_run: Any) -> str:
     SettingsError
         If the DAG run has no data interval; the message says how to trigger one.
     """
+    cut_off = _cut_off_of(dag_run, "churn-ml night")
+    run = open_run(settings, run_kind, cut_off, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+    return run.run_id
+
+
+def mint_repetition(settings: Settings, dag_run: Any, params: Mapping[str, Any]) -> str | None:
+    """Open the run that repeats a night for an Airflow DAG run, and return its id.
+
+    The night is the one whose data interval the DAG run has. `params` are those of ``churn_backfill``.
+    None: a backfill over a range asks to reproduce a night that was not published; it is skipped.
+
+    Raises
+    ------
+    SettingsError
+        If the DAG run has no data interval, or the params do not belong together.
+    """
+    as_of_date = _cut_off_of(dag_run, f"churn-ml {params['run_kind']}").date() - timedelta(days=1)
+    known_as_of = params.get("known_as_of")
+    reproduces = params["run_kind"] == "reproduce"
+    if reproduces and (known_as_of or params.get("publish")):
+        raise SettingsError(
+            "Expected known_as_of and publish with run_kind restate only, found them with reproduce: it "
+            "knows what its night knew, and gives the rows that BI sees already. Leave them out, or restate."
+        )
+    if reproduces and dag_run.run_type == "backfill" and not is_published(settings, as_of_date):
+        log.info("no night of %s is published: there is nothing to reproduce", as_of_date)
+        return None
+    run = open_repetition(
+        settings,
+        params["run_kind"],
+        as_of_date,
+        datetime.fromisoformat(known_as_of) if known_as_of else None,
+        dag_id=dag_run.dag_id,
+        dag_run_id=dag_run.run_id,
+    )
+    return run.run_id
+
+
+def _cut_off_of(dag_run: Any, command: str) -> datetime:
     cut_off = dag_run.data_interval_end
     if cut_off is None:
         raise SettingsError(
             f"Expected a data interval that ends at the cut-off, found none on {dag_run.run_id} of "
-            f"{dag_run.dag_id}. Trigger it with a logical date, or run `churn-ml night --as-of <YYYY-MM-DD>`."
+            f"{dag_run.dag_id}. Trigger it with a logical date, or run `{command} --as-of <YYYY-MM-DD>`."
         )
-    run = open_run(settings, run_kind, cut_off, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
-    return run.run_id
+    moment: datetime = cut_off.astimezone(UTC)
+    return moment
 
 
 def wait_until_healthy(settings: Settings, seconds: float = _HEALTHY_WITHIN_SECONDS) -> None:
@@ -189,7 +231,6 @@ def _lost_its_port(supervisor: Supervisor) -> bool:
 def _ensure_services(settings: Settings, supervisor: Supervisor) -> None:
     environment = airflow_environment(settings)
     told = json.dumps(own_variables(settings), sort_keys=True)
-    fingerprint = hashlib.sha256(told.encode()).hexdigest()
     arguments = {
         "api-server": ["--host", "127.0.0.1", "--port", str(airflow_port(settings)), "--workers", "1"],
         # Logs are read from the folder; the log server would claim one fixed port on every address.
@@ -198,6 +239,9 @@ def _ensure_services(settings: Settings, supervisor: Supervisor) -> None:
     }
     for name, options in arguments.items():
         command = [sys.executable, "-m", "airflow", name, *options]
+        if name == "scheduler":
+            command = warm_command("airflow", name, *options)
+        fingerprint = hashlib.sha256("\0".join([told, *command]).encode()).hexdigest()
         supervisor.ensure_running(name, command, environment, fingerprint=fingerprint)
 
 

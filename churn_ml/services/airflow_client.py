@@ -14,6 +14,8 @@ from churn_ml.services.airflow_environment import ADMIN_USER, admin_password, ba
 from churn_ml.settings import Settings
 
 _MOST_RERUNS = 1000
+_PAGE = 100
+_BACKFILL_ENDS_WITHIN_SECONDS = 60  # the scheduler looks for ended ones every 30
 
 
 class AirflowClient:
@@ -91,9 +93,72 @@ class AirflowClient:
             "Delete old runs in the Airflow UI."
         )
 
-    def clear_run(self, dag_id: str, dag_run_id: str) -> None:
-        """Let every task of an ended run run again, under the same DAG run id."""
-        body = {"dry_run": False, "only_failed": False}
+    def create_backfill(
+        self, dag_id: str, first: datetime, last: datetime, conf: dict[str, object] | None = None
+    ) -> int:
+        """Start Airflow's own backfill, one run at a time, and return its id.
+
+        Parameters
+        ----------
+        first, last : datetime
+            Logical dates (starts of data intervals) of the first and the last run, inclusive. Runs
+            that there are already are cleared and run again.
+        conf : dict, optional
+            The DAG's params.
+        """
+        body = {
+            "dag_id": dag_id,
+            "from_date": first.isoformat(),
+            "to_date": last.isoformat(),
+            "dag_run_conf": conf or {},
+            "reprocess_behavior": "completed",
+            "max_active_runs": 1,
+        }
+        deadline = time.monotonic() + _BACKFILL_ENDS_WITHIN_SECONDS
+        while True:
+            status, text = self._send("POST", "backfills", body)
+            if status != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+                return int(_content(f"a backfill of {dag_id}", status, text)["id"])
+            time.sleep(1)
+
+    def wait_for_backfill(
+        self, dag_id: str, first: datetime, last: datetime, *, seconds: float
+    ) -> list[dict[str, Any]]:
+        """Wait until every run of the backfill from `first` to `last` has ended, and return them.
+
+        Raises
+        ------
+        ServiceError
+            If one has not ended after `seconds`, or Airflow does not answer.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            runs = [run for run in self.dag_runs(dag_id, first, last) if run["run_type"] == "backfill"]
+            if all(run["state"] in {"success", "failed"} for run in runs):
+                return runs
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"Expected the backfill of {dag_id} from {first.isoformat()} to {last.isoformat()} to "
+                    f"end within {seconds:.0f} s, found it at work. Look at {self.url}/dags/{dag_id}."
+                )
+            time.sleep(1)
+
+    def dag_runs(self, dag_id: str, first: datetime, last: datetime) -> list[dict[str, Any]]:
+        """Return the runs with logical dates from `first` to `last`, inclusive, in their order."""
+        found: list[dict[str, Any]] = []
+        while True:
+            query = urlencode(
+                {"logical_date_gte": first.isoformat(), "logical_date_lte": last.isoformat(),
+                 "order_by": "logical_date", "limit": _PAGE, "offset": len(found)}
+            )  # fmt: skip
+            page = self._get(f"dags/{dag_id}/dagRuns?{query}")
+            found += page["dag_runs"]
+            if not page["dag_runs"] or len(found) >= page["total_entries"]:
+                return found
+
+    def clear_run(self, dag_id: str, dag_run_id: str, *, only_failed: bool = False) -> None:
+        """Let every task of an ended run, or only what failed, run again under the same DAG run id."""
+        body = {"dry_run": False, "only_failed": only_failed}
         _content("a cleared run", *self._send("POST", f"{_run_path(dag_id, dag_run_id)}/clear", body))
 
     def dag_run(self, dag_id: str, dag_run_id: str) -> dict[str, Any]:
@@ -110,10 +175,10 @@ class AirflowClient:
         return self._get(f"{task}/xcomEntries/return_value?deserialize=true")["value"]
 
     def task_log(self, dag_id: str, dag_run_id: str, task_id: str, try_number: int = 1) -> str:
-        """Return the log of one try, one line of text per event."""
+        """Return the log of one try, one line of text per event and per exception."""
         task = f"{_run_path(dag_id, dag_run_id)}/taskInstances/{task_id}"
         content = self._get(f"{task}/logs/{try_number}?full_content=true")["content"]
-        return "\n".join(line if isinstance(line, str) else str(line.get("event", "")) for line in content)
+        return "\n".join(line if isinstance(line, str) else _log_line(line) for line in content)
 
     def asset_events(self, dag_id: str, dag_run_id: str) -> dict[str, dict[str, Any]]:
         """Return what the run's asset events carry, by asset name."""
@@ -187,6 +252,11 @@ class AirflowClient:
             ) from None
         finally:
             connection.close()
+
+
+def _log_line(line: dict[str, Any]) -> str:
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
+    return "\n".join([str(line.get("event", "")), *errors])
 
 
 def _run_path(dag_id: str, dag_run_id: str) -> str:

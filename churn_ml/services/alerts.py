@@ -1,4 +1,4 @@
-"""What happens when a night or a training fails: its row is closed and one address is told.
+"""What happens when a DAG run fails: its row is closed and, save for a backfill, one address is told.
 
 Airflow calls these functions with its task context; they read it as a mapping and import no
 Airflow. Nothing here raises: a webhook that does not answer, or a warehouse that is down, must
@@ -39,6 +39,11 @@ def report_failure(context: Mapping[str, Any]) -> None:
     The JSON holds `dataset`, `dag_id`, `dag_run_id`, `run_id`, `as_of_date`, `failed_tasks`,
     `message` and `url`. Without an address this only closes the run's row and logs.
     """
+    _post(record_run_failure(context))
+
+
+def record_run_failure(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Close the row of a DAG run that failed, tell nobody, and return what could be told."""
     tasks = [context["ti"].task_id] if "ti" in context else []
     reason = f"{', '.join(tasks) or _identify(context)[0]}: {context.get('reason', 'failed')}"
     row = _await_account(context)
@@ -46,7 +51,7 @@ def report_failure(context: Mapping[str, Any]) -> None:
         row = _close(context, reason)
     payload = _describe(context, row or {}, tasks, reason)
     log.error("%s failed: %s", payload["dag_run_id"], payload["message"])
-    _post(payload)
+    return payload
 
 
 def _describe(

@@ -1,4 +1,4 @@
-"""One DAG run on the live Airflow, from its trigger to its end."""
+"""DAG runs on the live Airflow, from their trigger to their end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from churn_ml.warehouse.connection import Role, connect
 
 NIGHT_DAG = "churn_nightly"
 TRAINING_DAG = "churn_training"
+BACKFILL_DAG = "churn_backfill"
+_ONE_DAY = timedelta(days=1)
 _NIGHT_STARTS = time(2, tzinfo=UTC)
 _LONGEST_SECONDS = 6 * 3600
 
@@ -35,6 +37,18 @@ class DagRun:
     run_id: str
     url: str
     tasks: tuple[TaskTiming, ...]
+
+
+@dataclass(frozen=True)
+class RepeatedNight:
+    """One night of a backfill: ``success``, ``failed``, or ``skipped`` where there was nothing to repeat."""
+
+    as_of_date: date
+    state: str
+    dag_run_id: str
+    run_id: str | None
+    failure: str | None
+    url: str
 
 
 def night_cut_off(as_of_date: date) -> datetime:
@@ -75,6 +89,60 @@ def run_dag(
             f"`churn-ml run show {run_id}`. The last good night stays published."
         )
     return DagRun(dag_id, dag_run_id, run_id, url, tasks)
+
+
+def repeat_nights(
+    settings: Settings, first: date, last: date, params: dict[str, object]
+) -> list[RepeatedNight]:
+    """Repeat the nights from `first` to `last`, one after the other, and return how each ended.
+
+    One night is a triggered DAG run, more are a backfill of Airflow. `params` are those of
+    ``churn_backfill``. A night that fails does not hold up the others.
+
+    Raises
+    ------
+    ServiceError
+        If `last` is before `first`, Airflow refuses, or the nights do not end in time.
+    """
+    if last < first:
+        raise ServiceError(f"Expected the last day not before the first, found {first} to {last}. Swap them.")
+    client = AirflowClient.connect(settings)
+    client.unpause(BACKFILL_DAG)
+    if first == last:
+        cut_off = night_cut_off(first)
+        dag_run_id = client.trigger(BACKFILL_DAG, data_interval_end=cut_off, conf=params)
+        client.wait_for_run(BACKFILL_DAG, dag_run_id, seconds=_LONGEST_SECONDS)
+        runs = [client.dag_run(BACKFILL_DAG, dag_run_id)]
+    else:
+        span = night_cut_off(first - _ONE_DAY), night_cut_off(last - _ONE_DAY)
+        client.create_backfill(BACKFILL_DAG, *span, params)
+        seconds = _LONGEST_SECONDS * ((last - first).days + 1)
+        runs = client.wait_for_backfill(BACKFILL_DAG, *span, seconds=seconds)
+    return [_repeated(settings, client, run) for run in runs]
+
+
+def _repeated(settings: Settings, client: AirflowClient, run: dict[str, Any]) -> RepeatedNight:
+    dag_run_id, state = str(run["dag_run_id"]), str(run["state"])
+    tasks = {task["task_id"]: task for task in client.task_instances(BACKFILL_DAG, dag_run_id)}
+    run_id: str | None = None
+    failure: str | None = None
+    if tasks["open_run"]["state"] == "failed":
+        failure = _refusal(
+            client.task_log(BACKFILL_DAG, dag_run_id, "open_run", tasks["open_run"]["try_number"])
+        )
+    elif tasks["compare"]["state"] == "skipped":
+        state = "skipped"
+    else:
+        run_id, failure = _minted_run(settings, BACKFILL_DAG, dag_run_id)
+    as_of_date = datetime.fromisoformat(run["data_interval_end"]).date() - _ONE_DAY
+    url = f"{airflow_endpoint(settings).url}/dags/{BACKFILL_DAG}/runs/{dag_run_id}"
+    return RepeatedNight(as_of_date, state, dag_run_id, run_id, failure, url)
+
+
+def _refusal(task_log: str) -> str:
+    """Return why `open_run` refused: no run was minted that could tell."""
+    lines = [line for line in task_log.splitlines() if "Error: Expected" in line]
+    return lines[-1].strip() if lines else "open_run failed; its log tells why"
 
 
 def _timing(task: dict[str, Any]) -> TaskTiming:

@@ -12,6 +12,7 @@ from churn_ml.settings import Settings
 DESCRIBE = """
 import json, sys
 from pathlib import Path
+import pendulum
 from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import TimeRestriction
@@ -29,23 +30,32 @@ def describe(task):
         "trigger_rule": task.trigger_rule.value, "callbacks": len(task.on_failure_callback),
     }
 
-def intervals(dag):
-    # The first two that the scheduler would give the DAG.
-    found, timetable = [], coerce_to_core_timetable(dag.timetable)
+def intervals(dag, timetable, *, catchup=True, earliest=None):
+    # The first two that the timetable gives: to a backfill with catchup, to the scheduler as the DAG says.
+    found = []
     for _ in range(2):
         info = timetable.next_dagrun_info(
             last_automated_data_interval=found[-1] if found else None,
-            restriction=TimeRestriction(earliest=dag.start_date, latest=None, catchup=True),
+            restriction=TimeRestriction(earliest=earliest or dag.start_date, latest=None, catchup=catchup),
         )
         found += [info.data_interval] if info else []
     return [[interval.start.isoformat(), interval.end.isoformat()] for interval in found]
+
+def scheduled(dag, timetable):
+    # A timetable that answers the scheduler at all is shown from the DAG's start on.
+    return intervals(dag, timetable) if intervals(dag, timetable, catchup=dag.catchup) else []
+
+def asked(dag, timetable):
+    return intervals(dag, timetable, earliest=pendulum.datetime(2026, 10, 29, 2))
 
 print("RESULT", json.dumps({
     "errors": bag.import_errors,
     "dags": [{
         "dag_id": dag.dag_id, "file": Path(dag.fileloc).name, "doc": dag.doc_md, "tags": sorted(dag.tags),
         "max_active_runs": dag.max_active_runs, "catchup": dag.catchup,
-        "timetable": type(dag.timetable).__name__, "intervals": intervals(dag),
+        "timetable": type(dag.timetable).__name__,
+        "intervals": scheduled(dag, coerce_to_core_timetable(dag.timetable)),
+        "asked": asked(dag, coerce_to_core_timetable(dag.timetable)),
         "schedule": coerce_to_core_timetable(dag.timetable).summary,
         "paused": dag.is_paused_upon_creation, "reports": bool(dag.has_on_failure_callback),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},

@@ -5,15 +5,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from nightly import cut_off_of
 from webhook_receiver import receiver
 
 from churn_ml.services.airflow import AirflowClient, start_airflow, stop_airflow
 from churn_ml.services.postgres import remove_postgres, start_postgres
 from churn_ml.settings import Settings
+from churn_ml.simulation.telco_shape import write_snapshot
 from churn_ml.warehouse.provision import provision
+
+FIRST_DAY, SECOND_DAY = date(2026, 9, 30), date(2026, 10, 31)
+CUSTOMERS = 1500
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,29 @@ class LiveAirflow:
             time.sleep(0.1)
 
 
+def deliver(live_airflow: LiveAirflow, day: date) -> Path:
+    """Put a snapshot of `day` into the inbox."""
+    folder = live_airflow.settings.inbox / day.isoformat()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_snapshot(folder / "customers.csv", customers=CUSTOMERS, as_of_date=day, seed=3)
+    return folder / "customers.csv"
+
+
+def run_to_success(live_airflow: LiveAirflow, dag_id: str, as_of_date: date) -> str:
+    client = live_airflow.client
+    client.unpause(dag_id)
+    dag_run_id = client.trigger(dag_id, data_interval_end=cut_off_of(as_of_date))
+    state = client.wait_for_run(dag_id, dag_run_id, seconds=420)
+    tasks = {task["task_id"]: task["state"] for task in client.task_instances(dag_id, dag_run_id)}
+    assert state == "success", tasks
+    return dag_run_id
+
+
 @contextmanager
 def run_live_airflow(folder: Path) -> Iterator[LiveAirflow]:
     """Start everything in `folder`, and leave no process behind."""
     with receiver() as (address, posts):
-        settings = Settings(_env_file=None, home=folder / "a home", webhook_url=address)
+        settings = Settings(_env_file=None, home=folder / "a home", dataset="telco", webhook_url=address)
         try:
             start_postgres(settings)
             provision(settings)
