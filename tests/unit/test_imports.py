@@ -19,6 +19,7 @@ LEVELS = [
     {"features"},
     {"models"},
     {"services", "landing", "training", "scoring", "publishing", "quality", "simulation"},
+    {"audit"},
     {"cli"},
 ]
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

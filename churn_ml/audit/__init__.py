@@ -1,0 +1,1 @@
+"""Proofs of the point-in-time rule, in a throw-away database on a sample of customers."""
