@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-DATASET ?= telco
+DATASET ?= subscriptions
 WORKERS ?= 2
 
 .PHONY: help setup demo up down status test check lint audit coverage lock clean
@@ -24,7 +24,7 @@ setup: .venv/.installed ## make .venv and install the pinned lock and this proje
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch .venv/.installed
 
-demo: setup ## a whole night: start everything, land, train, promote, score, publish
+demo: setup ## a simulated business: history landed, a model trained, seven nights published
 	@$(BIN)/churn-ml demo --dataset "$(DATASET)" $(if $(FILE),--file "$(FILE)") $(if $(AS_OF),--as-of "$(AS_OF)")
 
 up: setup ## start the embedded warehouse and Airflow

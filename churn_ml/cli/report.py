@@ -12,6 +12,7 @@ from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 
 if TYPE_CHECKING:
+    from churn_ml.publishing.outcomes import MaturedNight
     from churn_ml.services.airflow import AirflowEndpoint
     from churn_ml.services.nights import DagRun
 
@@ -33,6 +34,9 @@ class Demonstration:
     currency: str
     call_first: list[tuple[Any, ...]]
     metrics: dict[str, float]
+    validation: str
+    nights: list[tuple[Any, ...]]
+    matured_nights: "list[MaturedNight]"
     seconds: list[tuple[str, float]]
     airflow_url: str
     airflow_user: str
@@ -52,11 +56,13 @@ def read_demonstration(
         If BI sees no row of that run: its snapshot was published by another night already.
     """
     from churn_ml.models.registry import show_version
+    from churn_ml.publishing.outcomes import read_matured_nights
 
     with connect(settings, Role.READER) as reader:
         as_of_date, version, currency, *counts = _read_run(reader, night.run_id)
         tiers = _read_tiers(reader, night.run_id)
         call_first = _read_call_first(reader, night.run_id)
+        nights = _read_nights(reader)
     model = show_version(settings, version)
     return Demonstration(
         run_id=night.run_id,
@@ -69,6 +75,9 @@ def read_demonstration(
         currency=currency,
         call_first=call_first,
         metrics={name: model["metrics"][name] for name in _METRICS if name in model["metrics"]},
+        validation=str(model["validation"]),
+        nights=nights,
+        matured_nights=read_matured_nights(settings),
         seconds=seconds,
         airflow_url=endpoint.url,
         airflow_user=endpoint.user,
@@ -102,6 +111,18 @@ def _read_tiers(reader: Connection, run_id: str) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
+def _read_nights(reader: Connection) -> list[tuple[Any, ...]]:
+    """Return every published night: who was scored, who at high risk, what was expected."""
+    return reader.execute(
+        "select runs.as_of_date, runs.scored_count,"
+        " sum(daily.customer_count) filter (where daily.risk_tier = 'high'),"
+        " sum(daily.mean_churn_probability * daily.customer_count) / sum(daily.customer_count),"
+        " sum(daily.expected_revenue_loss_amount)"
+        " from marts.dim_scoring_run as runs inner join marts.revenue_at_risk_daily as daily using (run_id)"
+        " group by runs.as_of_date, runs.scored_count order by runs.as_of_date"
+    ).fetchall()
+
+
 def _read_call_first(reader: Connection, run_id: str) -> list[tuple[Any, ...]]:
     return reader.execute(
         "select customer_id, risk_tier, churn_probability, value_at_risk_amount,"
@@ -126,6 +147,8 @@ def print_demonstration(night: Demonstration) -> None:
          "segment", "contract", "tenure"],
         night.call_first,
     )  # fmt: skip
+    if len(night.nights) > 1:
+        _print_history(night)
     print_table(
         "Seconds per step",
         ["step", "seconds"],
@@ -136,7 +159,9 @@ def print_demonstration(night: Demonstration) -> None:
             "Customers scored": "{scored:,} of {known:,} known ({active:,} active)".format(**night.customers),
             "Expected revenue loss": f"{night.expected_revenue_loss_amount:,.2f} {night.currency}",
             "Model": f"{night.model_version} ({night.family})",
-            "Out of fold": ", ".join(f"{name} {value:.3f}" for name, value in night.metrics.items()),
+            "Out of time" if night.validation == "out_of_time" else "Out of fold": ", ".join(
+                f"{name} {value:.3f}" for name, value in night.metrics.items()
+            ),
             "Run": night.run_id,
             "Airflow": night.airflow_url,
             "Airflow sign-in": f"user {night.airflow_user}, password in {night.airflow_password_file}",
@@ -146,3 +171,21 @@ def print_demonstration(night: Demonstration) -> None:
             "Stop": "make down",
         }
     )
+
+
+def _print_history(night: Demonstration) -> None:
+    print_table(
+        "Published nights",
+        ["as-of date", "scored", "high risk", "mean churn probability", "expected revenue loss"],
+        [(day, scored, high or 0, f"{mean:.4f}", loss) for day, scored, high, mean, loss in night.nights],
+    )
+    print_table(
+        "Nights whose outcome is known: expected against observed",
+        ["as-of date", "customers", "churned: expected", "observed", "revenue loss: expected", "observed"],
+        [
+            (matured.as_of_date, matured.customer_count, f"{matured.expected_count:.1f}",
+             matured.observed_count, matured.expected_revenue_loss_amount,
+             matured.observed_revenue_loss_amount)
+            for matured in night.matured_nights
+        ],
+    )  # fmt: skip
