@@ -46,7 +46,7 @@ def main() -> None:
     """Build the warehouse, run both ways, print both."""
     arguments = _parse_arguments()
     if arguments.child:
-        settings = Settings(_env_file=None, home=arguments.home, database_prefix="bench")
+        settings = Settings(_env_file=None, home=arguments.home, database_prefix="bench", dataset="telco")
         run = {"streamed": score_streamed, "plain": score_plain}[arguments.child]
         print(json.dumps(run(settings, arguments.run_id, arguments.rows)))
         return
@@ -54,7 +54,9 @@ def main() -> None:
     from churn_ml.warehouse.provision import provision
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(_env_file=None, home=Path(folder) / "home", database_prefix="bench")
+        settings = Settings(
+            _env_file=None, home=Path(folder) / "home", database_prefix="bench", dataset="telco"
+        )
         start_postgres(settings)
         try:
             provision(settings)
