@@ -24,8 +24,8 @@ _LEAST_DAYS_BETWEEN = 14
 def run_history(settings: Settings, day: date, steps: Steps) -> "DagRun":
     """Simulate, land the history, train, and run month-end nights and three consecutive ones up to `day`.
 
-    A second demonstration of the same day finds its deliveries and its champion, and runs the
-    newest night again.
+    A demonstration that was interrupted goes on with the nights that are left; one that was not
+    runs the newest night again.
     """
     from churn_ml.models.registry import champion_at
     from churn_ml.services.nights import NIGHT_DAG, night_cut_off
@@ -37,7 +37,7 @@ def run_history(settings: Settings, day: date, steps: Steps) -> "DagRun":
         _train(settings, nights[0], steps)
     else:
         typer.echo(f"==> the champion at these cut-offs is {champion}: no training", err=True)
-        nights = nights[-1:]
+        nights = nights_left(settings, nights)
     _continue_business(settings, day, steps)
     for night in nights:
         with steps.step(f"night of {night}"):
@@ -58,12 +58,35 @@ def demonstrated_nights(day: date) -> list[date]:
     return month_ends + consecutive
 
 
+def nights_left(settings: Settings, nights: list[date]) -> list[date]:
+    """Return the nights after the newest published one; the last of all where none is left."""
+    from churn_ml.publishing.history import latest_runs
+
+    published = [run.as_of_date for run in latest_runs(settings) if run.is_published]
+    return [night for night in nights if not published or night > max(published)] or nights[-1:]
+
+
 def _train(settings: Settings, first_night: date, steps: Steps) -> None:
     """Land a year up to the first night and train an hour before its cut-off."""
     from churn_ml.landing.delivery import land_path
     from churn_ml.services.nights import TRAINING_DAG, night_cut_off
-    from churn_ml.simulation.business import write_business
 
+    _open_business(settings, first_night, steps)
+    with steps.step("land its history, each delivery known from its own day"):
+        land_path(settings, settings.inbox, first_load=True)
+    training_cut_off = night_cut_off(first_night) - timedelta(hours=1)
+    with steps.step("train: three candidates, validated forward in time"):
+        training = steps.run_dag(settings, TRAINING_DAG, training_cut_off, "demo training")
+    with steps.step("promote the model that was selected"):
+        reason = "demo: lowest out-of-time log loss among the candidates that passed the gates"
+        promote_trained(settings, training.run_id, training_cut_off, reason)
+
+
+def _open_business(settings: Settings, first_night: date, steps: Steps) -> None:
+    from churn_ml.simulation.business import STATE_FILE, write_business
+
+    if (_truth(settings) / STATE_FILE).exists():
+        return
     with steps.step(f"simulate a subscription business up to {first_night}"):
         write_business(
             settings.inbox,
@@ -73,14 +96,6 @@ def _train(settings: Settings, first_night: date, steps: Steps) -> None:
             seed=SEED,
             truth=_truth(settings),
         )
-    with steps.step("land its history, each delivery known from its own day"):
-        land_path(settings, settings.inbox, first_load=True)
-    training_cut_off = night_cut_off(first_night) - timedelta(hours=1)
-    with steps.step("train: three candidates, validated forward in time"):
-        training = steps.run_dag(settings, TRAINING_DAG, training_cut_off, "demo training")
-    with steps.step("promote the model that was selected"):
-        reason = "demo: lowest out-of-time log loss among the candidates that passed the gates"
-        promote_trained(settings, training.run_id, training_cut_off, reason)
 
 
 def _continue_business(settings: Settings, day: date, steps: Steps) -> None:

@@ -45,7 +45,7 @@ class RepeatedNight:
 
     as_of_date: date
     state: str
-    dag_run_id: str
+    dag_run_id: str | None
     run_id: str | None
     failure: str | None
     url: str
@@ -118,7 +118,19 @@ def repeat_nights(
         client.create_backfill(BACKFILL_DAG, *span, params)
         seconds = _LONGEST_SECONDS * ((last - first).days + 1)
         runs = client.wait_for_backfill(BACKFILL_DAG, *span, seconds=seconds)
-    return [_repeated(settings, client, run) for run in runs]
+    repeated = [_repeated(settings, client, run) for run in runs]
+    url = f"{airflow_endpoint(settings).url}/dags/{BACKFILL_DAG}"
+    return sorted([*repeated, *left_out(first, last, repeated, url)], key=lambda night: night.as_of_date)
+
+
+def left_out(first: date, last: date, repeated: list[RepeatedNight], url: str) -> list[RepeatedNight]:
+    """Return, as failed, the days for which Airflow made no run: it passes over one that is at work."""
+    days = {first + _ONE_DAY * number for number in range((last - first).days + 1)}
+    failure = (
+        "Airflow started no run of this day: another one of it is queued or at work. Repeat it after that."
+    )
+    missing = sorted(days - {night.as_of_date for night in repeated})
+    return [RepeatedNight(day, "failed", None, None, failure, url) for day in missing]
 
 
 def _repeated(settings: Settings, client: AirflowClient, run: dict[str, Any]) -> RepeatedNight:

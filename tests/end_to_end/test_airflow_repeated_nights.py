@@ -89,7 +89,12 @@ def test_restated_night_is_published_where_it_is_asked_for(
     late.write_text(delivered.read_text().replace("Month-to-month", "Two year"))
     known_at = cut_off_of(THIRD_DAY) + timedelta(hours=1)
     land_file(settings, late, "customers", as_of_date=SECOND_DAY, known_at=known_at)
-    params: dict[str, object] = {"run_kind": "restate", "publish": True, "reason": "late contracts"}
+    params: dict[str, object] = {
+        "run_kind": "restate",
+        "known_as_of": known_at.isoformat(),
+        "publish": True,
+        "reason": "late contracts",
+    }
     [restated] = repeat_nights(settings, SECOND_DAY, SECOND_DAY, params)
     assert restated.state == "success", restated
     assert published_runs(settings)[SECOND_DAY] == restated.run_id

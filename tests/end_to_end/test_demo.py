@@ -1,9 +1,5 @@
-"""``churn-ml demo`` as the README has it: from nothing to a published night that stays up."""
+"""``churn-ml demo`` of a snapshot dataset: from nothing to a published night that stays up."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,6 +7,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from command_line import CommandLine
 
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
@@ -18,44 +15,23 @@ from churn_ml.warehouse.connection import Role, connect
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
-class CommandLine:
-    """``churn-ml`` of one instance in a folder of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from churn_ml.cli import main; main()", *arguments],
-            env=os.environ | {"CHURN_HOME": str(self.home)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def result(self, *arguments: str) -> object:
-        finished = self.run(*arguments, "--json")
-        assert finished.returncode == 0, finished.stderr[-4000:]
-        return json.loads(finished.stdout)
-
-
 @pytest.fixture(scope="module")
 def command_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path_factory.mktemp("a demo with spaces") / "home")
+    line = CommandLine(tmp_path_factory.mktemp("a demo with spaces") / "home", "telco")
     yield line
     line.run("down", "--purge")
 
 
 @pytest.fixture(scope="module")
 def demonstration(command_line: CommandLine) -> dict[str, object]:
-    result = command_line.result("demo", "--as-of", "2026-10-31")
+    result = command_line.result("demo", "--dataset", "telco", "--as-of", "2026-10-31")
     assert isinstance(result, dict)
     return result
 
 
 @pytest.fixture
 def instance(command_line: CommandLine, demonstration: dict[str, object]) -> Settings:
-    return Settings(_env_file=None, home=command_line.home)
+    return Settings(_env_file=None, home=command_line.home, dataset="telco")
 
 
 def test_demo_scores_every_active_customer(demonstration: dict[str, object]) -> None:
@@ -134,15 +110,19 @@ def test_psql_reads_the_marts_on_a_machine_without_postgres(
 def test_demonstration_of_another_file_wants_an_instance_of_its_own(
     command_line: CommandLine, demonstration: dict[str, object], snapshots: dict[date, Path]
 ) -> None:
-    refused = command_line.run("demo", "--file", str(next(iter(snapshots.values()))), "--as-of", "2026-10-31")
+    file = str(next(iter(snapshots.values())))
+    refused = command_line.run("demo", "--dataset", "telco", "--file", file, "--as-of", "2026-10-31")
     assert refused.returncode == 1
     assert "down --purge" in refused.stderr
 
 
-def test_missing_file_is_refused_before_anything_starts(command_line: CommandLine) -> None:
-    refused = command_line.run("demo", "--file", "nowhere.csv")
+def test_demonstration_of_another_dataset_is_refused_before_airflow_changes_its_own(
+    command_line: CommandLine, demonstration: dict[str, object]
+) -> None:
+    refused = command_line.run("demo", "--dataset", "subscriptions")
     assert refused.returncode == 1
-    assert "Expected a file at nowhere.csv" in refused.stderr
+    assert "holds simulated telco" in refused.stderr
+    assert "==>" not in refused.stderr, "nothing was started"
 
 
 def test_down_stops_exactly_what_up_started(

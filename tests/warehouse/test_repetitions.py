@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from nightly import cut_off_of, night, read
 
-from churn_ml.errors import PublishingError, RepetitionError, ReproductionError
+from churn_ml.errors import PublishingError, RepetitionError, ReproductionError, SettingsError
 from churn_ml.landing.delivery import land_file
 from churn_ml.publishing.comparison import Comparison, compare_run, read_comparison
 from churn_ml.publishing.publish import discard_run, publish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night
+from churn_ml.services.airflow import mint_repetition
 from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
@@ -63,6 +64,17 @@ def test_night_that_is_not_published_is_not_reproduced(published: Settings) -> N
         open_repetition(published, "reproduce", DAY + timedelta(days=1))
     with pytest.raises(RepetitionError, match="churn-ml restate"):
         open_repetition(published, "reproduce", DAY, LATER)
+
+
+@pytest.mark.parametrize("other", [{"publish": True}, {"known_as_of": LATER.isoformat()}])
+def test_params_that_only_a_restatement_takes_are_refused(
+    published: Settings, other: dict[str, object]
+) -> None:
+    class DagRun:
+        dag_id, run_id, run_type, data_interval_end = "churn_backfill", "one", "manual", cut_off_of(DAY)
+
+    with pytest.raises(SettingsError, match="with run_kind restate only"):
+        mint_repetition(published, DagRun(), {"run_kind": "reproduce"} | other)
 
 
 def test_restatement_knows_all_that_has_landed(published: Settings, snapshots: dict[date, Path]) -> None:
