@@ -87,11 +87,11 @@ def measure_growth(settings: Settings, folder: Path, arguments: argparse.Namespa
             settings.inbox, truth=truth, customers=arguments.customers, start=start, end=middle, seed=SEED,
             truth_dates=set(),
         )  # fmt: skip
-    first = build_history(settings, steps, ends[1 : half + 1])
+    first = build_history(settings, steps, ends[1 : half + 1], ends[0])
     first_night = further_night(settings, steps, truth, middle + timedelta(days=1), "half")
     with steps.step("simulate"):
         continue_business(settings.inbox, truth=truth, until=last)
-    second = build_history(settings, steps, ends[half + 1 :])
+    second = build_history(settings, steps, ends[half + 1 :], middle + timedelta(days=1))
     second_night = further_night(settings, steps, truth, last + timedelta(days=1), "full")
     return {
         "customers": arguments.customers,
@@ -104,11 +104,13 @@ def measure_growth(settings: Settings, folder: Path, arguments: argparse.Namespa
     }
 
 
-def build_history(settings: Settings, steps: Measurements, dates: list[date]) -> float:
-    """Land what is not landed as a first load, stage it, and build the features of `dates`."""
+def build_history(settings: Settings, steps: Measurements, dates: list[date], after: date) -> float:
+    """Land the deliveries after `after` as a first load, stage them, and build the features of `dates`."""
     before = sum(steps.seconds.values())
     with steps.step("first load"):
-        land_path(settings, settings.inbox, first_load=True)
+        for folder in sorted(settings.inbox.iterdir()):
+            if folder.name > after.isoformat():
+                land_path(settings, folder, first_load=True)
     for place, day in enumerate(dates):
         run_id = open_run(settings, "night", night_cut_off(day)).run_id
         if place == 0:
@@ -135,7 +137,7 @@ def further_night(settings: Settings, steps: Measurements, truth: Path, day: dat
 
 def measure_night(settings: Settings, folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     """Run one night of many customers with a model that was trained on a smaller business."""
-    from churn_ml.audit.copies import copy_champion
+    from churn_ml.audit.champions import copy_champion
 
     steps = Measurements()
     small = train_small(folder, settings, arguments.trained_on, steps)

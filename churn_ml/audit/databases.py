@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from churn_ml.errors import AuditFailed
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, admin_url, connect, connect_admin
 from churn_ml.warehouse.provision import provision
@@ -45,6 +46,10 @@ class ThrowAway:
         _drop(self.admin, self.settings.warehouse_database)
         _copy_database(self.admin, self.database_of(state), self.settings.warehouse_database)
 
+    def holds(self, state: str) -> bool:
+        """Return whether `state` was set aside."""
+        return self.database_of(state) in _databases(self.admin, self.settings.database_prefix)
+
     def database_of(self, state: str) -> str:
         """Return the name of the database that holds `state`."""
         return f"{self.settings.warehouse_database}_{state}"
@@ -59,7 +64,13 @@ def open_throw_away(live: Settings) -> Iterator[ThrowAway]:
     """Make an empty, migrated warehouse of the live one's dataset; leaving the block drops it.
 
     What a killed audit left behind is dropped first; an audit that is still at work keeps its own.
+
+    Raises
+    ------
+    AuditFailed
+        If only the address of an outside server is known, and nobody who may create databases there.
     """
+    _require_administrator(live)
     with connect_admin(live) as admin:
         _drop_leftovers(admin, live)
         prefix = f"{live.database_prefix}{_MARK}{uuid.uuid4().hex[:8]}"
@@ -73,6 +84,14 @@ def open_throw_away(live: Settings) -> Iterator[ThrowAway]:
             for database in _databases(admin, prefix):
                 _drop(admin, database)
             shutil.rmtree(settings.home, ignore_errors=True)
+
+
+def _require_administrator(live: Settings) -> None:
+    if admin_url(live).username is None:
+        raise AuditFailed(
+            "Expected a user who may create databases and roles in CHURN_WAREHOUSE_URL, found an address "
+            "without one: the audit works in a database of its own. Set the URL that the migration uses."
+        )
 
 
 def _settings_of_its_own(live: Settings, prefix: str) -> Settings:

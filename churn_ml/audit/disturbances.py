@@ -83,6 +83,7 @@ def change_future(owner: Connection, dataset: Dataset, night: Night, seed: int) 
     and one of the first moment after the day, known at the cut-off. Returns how many rows were
     changed and added.
     """
+    _expect_many_rows(owner)
     changed = added = 0
     for table in tables_of(dataset):
         changed += owner.execute(_exchange(table, _is_future(night), seed)).rowcount
@@ -103,6 +104,7 @@ def add_rivals(owner: Connection, dataset: Dataset, night: Night, seed: int) -> 
 
     Nothing but the content may decide between the two, so that the order of arrival does not.
     """
+    _expect_many_rows(owner)
     added = 0
     for table in tables_of(dataset):
         known_at = _busiest_delivery(owner, table, night)
@@ -125,6 +127,7 @@ def make_late_rows(
 
     The rows are texts in the order of the table's columns; they are nowhere stored.
     """
+    _expect_many_rows(owner)
     changes: Changes = {
         "event_at": SQL("{}").format(Literal(f"{night.as_of_date}T12:00:00Z")),
         "revision": SQL("'1'"),
@@ -201,6 +204,11 @@ def empty_raw(owner: Connection, dataset: Dataset) -> None:
         owner.execute(SQL("truncate {}").format(table.name))
     owner.execute("delete from ops.landing_batches")
     number_batches_anew(owner)
+
+
+def _expect_many_rows(owner: Connection) -> None:
+    """Keep the planner, which takes the patterns below for rare, from comparing each row with each."""
+    owner.execute("set local enable_nestloop = off")
 
 
 def _is_future(night: Night) -> Composed:

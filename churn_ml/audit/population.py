@@ -1,4 +1,4 @@
-"""Exactly one row per active customer: the population against a second reading of the histories."""
+"""Exactly one row per customer: the population against a second reading, scores and marts against it."""
 
 from dataclasses import dataclass
 
@@ -48,6 +48,37 @@ _WRONG = f"""
     order by 1, 2, 3
     limit {LISTED}
 """  # noqa: S608 - no value comes from outside
+_WRONGLY_SCORED = f"""
+    with population as (
+        select customer_id, bool_or(is_eligible) as is_eligible, bool_or(is_active) as is_active
+        from features.customer_population {_THIS_NIGHT} group by 1
+    ),
+    found as (
+        select 'scores.customer_scores' as relation, customer_id from scores.customer_scores
+        where run_id = %(run_id)s
+        union all
+        select 'marts.fct_churn_score', customer_id from marts.fct_churn_score where run_id = %(run_id)s
+        union all
+        select 'marts.customer_churn_current', customer_id from marts.customer_churn_current
+        where run_id = %(run_id)s
+    ),
+    required as (
+        select 'scores.customer_scores' as relation, customer_id from population where is_eligible
+        union all
+        select 'marts.fct_churn_score', customer_id from population
+        union all
+        select 'marts.customer_churn_current', customer_id from population where is_active
+    ),
+    counted as (
+        select relation, customer_id, count(*) as row_count from found group by 1, 2
+    )
+    select relation, customer_id, '(rows)', (required.customer_id is not null)::integer::text,
+        coalesce(row_count, 0)::text
+    from required full join counted using (relation, customer_id)
+    where coalesce(row_count, 0) <> (required.customer_id is not null)::integer
+    order by relation, customer_id collate "C"
+    limit {LISTED}
+"""  # noqa: S608
 _COUNTS = f"""
     select (select count(*) from ({_OPEN_CUSTOMERS}) as active),
         count(*), count(*) filter (where is_eligible)
@@ -72,3 +103,20 @@ def find_wrong_customers(connection: Connection, night: Night) -> tuple[Counts, 
     values = {"as_of_date": night.as_of_date, "known_as_of": night.known_as_of, "end": end_of(night)}
     [counts] = connection.execute(_COUNTS, values).fetchall()
     return Counts(*counts), [Difference(*row) for row in connection.execute(_WRONG, values).fetchall()]
+
+
+def find_unscored_customers(
+    connection: Connection, night: Night, run_id: str
+) -> tuple[int, int, list[Difference]]:
+    """Return the scores and mart rows of `run_id` and what differs from one per customer of `night`.
+
+    Eligible customers have a score, all have a row of the mart, and active ones one of the current mart.
+    """
+    values = {"as_of_date": night.as_of_date, "known_as_of": night.known_as_of, "run_id": run_id}
+    [(scores, mart_rows)] = connection.execute(
+        "select (select count(*) from scores.customer_scores where run_id = %(run_id)s),"
+        " (select count(*) from marts.fct_churn_score where run_id = %(run_id)s)",
+        values,
+    ).fetchall()
+    wrong = connection.execute(_WRONGLY_SCORED, values).fetchall()
+    return scores, mart_rows, [Difference(*row) for row in wrong]

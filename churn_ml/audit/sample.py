@@ -106,7 +106,7 @@ def _copy_entity(
     if "customer_id" in declared:
         query += SQL(" where customer_id = any(%s)")
         parameters.append(chosen)
-    return _stream(source, query, parameters, owner, SQL("raw.{} ({})").format(Identifier(entity), columns))
+    return copy_rows(source, query, parameters, owner, SQL("raw.{} ({})").format(Identifier(entity), columns))
 
 
 def _copy_batches(source: Connection, owner: Connection, dataset: Dataset) -> None:
@@ -120,7 +120,7 @@ def _copy_batches(source: Connection, owner: Connection, dataset: Dataset) -> No
     ]
     columns = SQL(", ").join(map(Identifier, _batch_columns(owner)))
     query = SQL("select {} from ops.landing_batches where batch_id = any(%s)").format(columns)
-    _stream(source, query, [batches], owner, SQL("ops.landing_batches ({})").format(columns))
+    copy_rows(source, query, [batches], owner, SQL("ops.landing_batches ({})").format(columns))
     number_batches_anew(owner)
     count_rows(owner, dataset)
 
@@ -156,9 +156,10 @@ def _batch_columns(owner: Connection) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
-def _stream(
+def copy_rows(
     source: Connection, query: Composed, parameters: list[object], target: Connection, into: Composed
 ) -> int:
+    """Copy the rows of `query` as a stream `into` a table and its columns; return how many."""
     statement = SQL("copy {} from stdin (format csv, header true)").format(into)
     with open_copy_out(source, query, parameters) as rows:
         return copy_in(target, statement, _blocks(io.BufferedReader(rows, _BLOCK_BYTES)))

@@ -1,9 +1,11 @@
 """The audit's database is a throw-away: nothing of the warehouse changes and nothing stays behind."""
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
 from subscription_deliveries import WORLD_CUSTOMERS, deliver_world
 from typer.testing import CliRunner
 
@@ -15,7 +17,8 @@ from churn_ml.cli.audit import print_proofs, require_all
 from churn_ml.errors import AuditFailed
 from churn_ml.landing.delivery import land_path
 from churn_ml.settings import Settings
-from churn_ml.warehouse.connection import Role, connect, connect_admin
+from churn_ml.warehouse.connection import Role, admin_url, connect, connect_admin
+from churn_ml.warehouse.state import secret
 
 DAY = date(2026, 10, 31)
 
@@ -106,3 +109,40 @@ def test_failed_proof_is_shown_with_its_rows_and_raises(capsys: pytest.CaptureFi
     assert "sessions_28d" in shown
     with pytest.raises(AuditFailed, match="truncation did not"):
         require_all([failed])
+
+
+def test_outside_server_needs_no_superuser(server: Settings, tmp_path: Path) -> None:
+    """A user who may create databases and roles, and who administers the roles of the warehouse."""
+    address = admin_url(server)
+    with connect_admin(server) as admin:
+        admin.execute("create role auditing login createdb createrole password 'known'")
+        for role in Role:
+            admin.execute(f"grant {role} to auditing with admin option")
+        outside = server.model_copy(
+            update={
+                "home": tmp_path,
+                "dataset": "subscriptions",
+                "database_prefix": "outside",
+                "warehouse_url": SecretStr(
+                    f"postgresql://auditing:known@{address.host}:{address.port}/postgres"
+                ),
+                "role_secret": SecretStr(secret(server, "role_secret")),
+            }
+        )
+        with open_throw_away(outside) as target:
+            for state in ("first", "second"):
+                target.keep(state)
+                assert target.holds(state)
+                target.restore(state)
+            with target.connect(Role.TRANSFORMER) as transformer:
+                assert transformer.execute("select count(*) from raw.usage").fetchall() == [(0,)]
+        assert databases_of(outside) == []
+
+
+def test_address_without_a_user_is_refused_with_the_next_step(server: Settings) -> None:
+    address = admin_url(server)
+    outside = server.model_copy(
+        update={"warehouse_url": SecretStr(f"postgresql://{address.host}:{address.port}/postgres")}
+    )
+    with pytest.raises(AuditFailed, match="CHURN_WAREHOUSE_URL"), open_throw_away(outside):
+        pass
