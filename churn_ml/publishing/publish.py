@@ -13,6 +13,9 @@ from churn_ml.warehouse.runs import Run, close_run, read_run
 
 log = logging.getLogger(__name__)
 
+_PUBLICATION_LOCK = 7203449
+"""The advisory lock that `ops.publish_run` takes."""
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -41,6 +44,7 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
     with connect(settings, Role.PUBLISHER) as publisher:
         _require_champion(publisher, run)
         _require_past_knowledge(publisher, run)
+        _require_whole_knowledge(publisher, run)
         former = publisher.execute(
             "select run_id from ops.published_runs where as_of_date = %s and run_id <> %s",
             [run.as_of_date, run_id],
@@ -80,6 +84,27 @@ def _require_past_knowledge(publisher: Connection, run: Run) -> None:
             f"{known.isoformat()} at the latest, found {run.known_as_of.isoformat()}: what lands until then "
             "would be refused. "
             f"Restate it without --known-as-of: `churn-ml restate --as-of {run.as_of_date} --publish`."
+        )
+
+
+def _require_whole_knowledge(publisher: Connection, run: Run) -> None:
+    """Check that nothing which the run may know landed after its staging: a reproduction would see it.
+
+    The lock is that of `ops.publish_run`: what lands from here on becomes known later.
+    """
+    publisher.execute("select pg_advisory_xact_lock(%s)", [_PUBLICATION_LOCK])
+    unread = publisher.execute(
+        "with nodes as (select max(recorded_at - elapsed_seconds * interval '1 second') as begun_at"
+        " from ops.dbt_results where run_id = %s and layer = 'staging' group by node_id)"
+        " select file_name from ops.landing_batches"
+        " where known_at <= %s and landed_at > (select min(begun_at) from nodes) order by landed_at",
+        [run.run_id, run.known_as_of],
+    ).fetchall()
+    if unread:
+        raise PublishingError(
+            f"Expected run {run.run_id} to have read all that is known by {run.known_as_of.isoformat()}, "
+            f"found {len(unread)} batches that landed after its staging had begun, the first {unread[0][0]}. "
+            "Clear the run from dbt_staging on: it then reads them."
         )
 
 

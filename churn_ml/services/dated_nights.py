@@ -74,23 +74,29 @@ def last_closed_date(warehouse: Connection, run: Run, label_definition: str) -> 
 def is_built(settings: Settings, warehouse: Connection, night: Night) -> bool:
     """Tell whether the night's features stand as the present code would build them anew.
 
-    Batches of the run that built them are part of them; any other that landed after that run had
-    begun, and that the night may know, came too late for it.
+    Part of them is what was staged by the end of the staging of the run that built them, and before
+    they were built. Any other batch that the night may know came too late; a first load of a table
+    may hold rows of any time.
     """
     if not _exists(warehouse, "features.customer_features"):
         return False
     row = warehouse.execute(
         "select from ops.built_nights as built"
-        " join ops.pipeline_runs as runs using (run_id)"
         " where built.as_of_date = %(as_of_date)s and built.known_as_of = %(known_as_of)s"
         " and built.code_sha256 = %(code_sha256)s"
         " and exists (select from features.customer_features"
         "  where as_of_date = %(as_of_date)s and known_as_of = %(known_as_of)s)"
         " and not exists (select from ops.landing_batches as batches"
-        "  where batches.known_at <= %(known_as_of)s and batches.landed_at > runs.started_at"
-        "  and batches.run_id is distinct from built.run_id)",
+        "  where batches.entity = any(%(entities)s) and (batches.known_at <= %(known_as_of)s"
+        "   or (batches.is_first_load and batches.file_format = 'table'))"
+        "  and not exists (select from ops.staged_batches as staged"
+        "   where staged.batch_id = batches.batch_id and staged.model = %(models)s || batches.entity"
+        "   and staged.staged_at < built.built_at and staged.staged_at <= (select max(recorded_at)"
+        "    from ops.dbt_results as results"
+        "    where results.run_id = built.run_id and results.layer = 'staging')))",
         {"as_of_date": night.as_of_date, "known_as_of": night.known_as_of,
-         "code_sha256": feature_code_sha256(settings)},
+         "code_sha256": feature_code_sha256(settings), "models": f"stg_{settings.dataset}__",
+         "entities": list(load_dataset(settings).entities)},
     ).fetchone()  # fmt: skip
     return row is not None
 
@@ -129,7 +135,10 @@ def _feature_files(project: Path, dataset: str) -> set[Path]:
 
 
 def _matured_nights(warehouse: Connection, run: Run, label_definition: str) -> list[Night]:
-    """Return the published nights that closed and whose outcomes no earlier run has stated."""
+    """Return the published nights that closed and whose outcomes no earlier run has stated.
+
+    A night published as restated has a population of its own: its outcomes are stated anew.
+    """
     closed = last_closed_date(warehouse, run, label_definition)
     rows = warehouse.execute(
         "select as_of_date, known_as_of from ops.published_runs"
@@ -140,12 +149,15 @@ def _matured_nights(warehouse: Connection, run: Run, label_definition: str) -> l
     if not nights or not _exists(warehouse, "features.customer_labels"):
         return nights
     labelled = warehouse.execute(
-        "select distinct as_of_date from features.customer_labels"
-        " where as_of_date = any(%s) and label_definition = %s and known_as_of < %s"
-        " and label_status in ('churned', 'retained')",
-        [[night.as_of_date for night in nights], label_definition, run.known_as_of],
+        "select nights.as_of_date, nights.known_as_of from ops.label_nights as nights"
+        " join ops.pipeline_runs as runs using (run_id)"
+        " where nights.as_of_date = any(%s) and runs.known_as_of < %s"
+        " and exists (select from features.customer_labels as labels"
+        "  where labels.as_of_date = nights.as_of_date and labels.known_as_of = runs.known_as_of"
+        "  and labels.label_definition = %s and labels.label_status in ('churned', 'retained'))",
+        [[night.as_of_date for night in nights], run.known_as_of, label_definition],
     ).fetchall()
-    return [night for night in nights if (night.as_of_date,) not in labelled]
+    return [night for night in nights if (night.as_of_date, night.known_as_of) not in labelled]
 
 
 def _exists(warehouse: Connection, relation: str) -> bool:

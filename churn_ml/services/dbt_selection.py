@@ -46,7 +46,10 @@ def select_rest(warehouse: Connection, manifest: Any, run_id: str, layer: Layer)
 
 
 def _earlier_statuses(warehouse: Connection, run_id: str, layer: str) -> dict[str, str]:
-    """Return how each node last ended in this run; nothing if what it reads was made anew since."""
+    """Return how each node last ended in this run; nothing if its rows may be gone or be others since.
+
+    What it reads was made anew, or another run's build has dropped the rows of finished nights.
+    """
     rows = warehouse.execute(
         "with earlier as ("
         " select distinct on (node_id) node_id, status, dbt_result_id, recorded_at"
@@ -55,6 +58,9 @@ def _earlier_statuses(warehouse: Connection, run_id: str, layer: str) -> dict[st
         ") select node_id, status from earlier"
         " where not exists (select from ops.dbt_results where run_id = %(run_id)s and layer <> %(layer)s"
         " and dbt_result_id > (select max(dbt_result_id) from earlier))"
+        " and not exists (select from ops.dbt_results where run_id <> %(run_id)s"
+        " and (layer in ('staging', 'intermediate') or layer like 'night %%')"
+        " and dbt_result_id > (select min(dbt_result_id) from earlier))"
         " and not exists (select from ops.landing_batches where run_id = %(run_id)s"
         " and landed_at > (select min(recorded_at) from earlier))"
         " and not exists (select from ops.pipeline_runs"

@@ -73,6 +73,8 @@ def plan_nights(settings: Settings, run: Run) -> list[Night]:
     They are the newest month ends whose label windows have closed at the end of the run's day, up
     to the declared number, and none whose longest feature window would begin before the first
     delivery. Each has its own cut-off: that of its published run, else 02:00 UTC of the next day.
+    A night published as restated keeps that of the night it repeats: what became known later tells of
+    outcomes.
     """
     dataset = load_dataset(settings)
     if dataset.panel is None:
@@ -81,9 +83,9 @@ def plan_nights(settings: Settings, run: Run) -> list[Night]:
         last = last_closed_date(warehouse, run, dataset.label_definition)
         dates = _month_ends(dataset.panel, _first_date(warehouse, run), last)
         rows = warehouse.execute(
-            "select as_of_date, known_as_of from ops.published_runs where as_of_date = any(%s)", [dates]
+            "select as_of_date, run_id from ops.published_runs where as_of_date = any(%s)", [dates]
         ).fetchall()
-    published: dict[date, datetime] = dict(rows)
+    published = {day: read_run(settings, run_id).champion_cut_off for day, run_id in rows}
     return [Night(day, published.get(day, _usual_cut_off(day))) for day in dates]
 
 

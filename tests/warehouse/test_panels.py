@@ -15,7 +15,7 @@ from churn_ml.services.dbt import build_layer
 from churn_ml.services.panels import build_panel, plan_nights
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, connect_admin
-from churn_ml.warehouse.runs import Run, open_run, read_run
+from churn_ml.warehouse.runs import Run, open_repetition, open_run, read_run
 
 AUGUST, SEPTEMBER, LAST_DAY = date(2026, 8, 31), date(2026, 9, 30), date(2026, 11, 30)
 DELIVERIES = [WORLD_BEGINS, *(date(2026, month, 28) for month in range(4, 9)), AUGUST, SEPTEMBER, LAST_DAY]
@@ -33,9 +33,10 @@ def change(settings: Settings, statement: str) -> None:
         admin.execute(statement)
 
 
-def publish(settings: Settings, day: date, known_as_of: datetime) -> None:
-    """State that a night was published, without its marts."""
-    run = open_run(settings, "night", known_as_of)
+def publish(settings: Settings, day: date, known_as_of: datetime, run: Run | None = None) -> None:
+    """State that a night was published, without its marts; it takes the place of an earlier one."""
+    run = run or open_run(settings, "night", known_as_of)
+    change(settings, f"delete from ops.published_runs where as_of_date = '{day}'")
     change(
         settings,
         "insert into ops.published_runs (as_of_date, run_id, known_as_of)"
@@ -116,17 +117,57 @@ def test_published_night_keeps_the_cut_off_that_it_had(panel: tuple[Settings, Ru
     assert plan_nights(settings, run) == [Night(AUGUST, cut_off_after(AUGUST)), Night(SEPTEMBER, cut_off)]
 
 
+def test_restated_night_keeps_the_cut_off_of_the_night_itself(panel: tuple[Settings, Run]) -> None:
+    settings, run = panel
+    cut_off = datetime(2026, 10, 1, 5, tzinfo=UTC)
+    publish(settings, SEPTEMBER, cut_off)
+    for day in (AUGUST, SEPTEMBER):
+        restated = open_repetition(settings, "restate", day, cut_off_after(LAST_DAY) - timedelta(hours=1))
+        publish(settings, day, restated.known_as_of, restated)
+    assert plan_nights(settings, run) == [Night(AUGUST, cut_off_after(AUGUST)), Night(SEPTEMBER, cut_off)]
+
+
 def test_rows_that_landed_late_but_count_as_known_build_the_night_again(
     panel: tuple[Settings, Run], tmp_path: Path
 ) -> None:
     settings, _ = panel
     for folder in deliver_world(tmp_path, [date(2026, 9, 5)], world=[]):
         land_path(settings, folder, first_load=True)
+    assert standing(settings) == [AUGUST]
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        pytest.param("landed_at = landed_at - interval '1 day'", id="its landing began before the run"),
+        pytest.param(
+            "file_format = 'table', known_at = '2026-12-01'", id="a table, its rows known when they happened"
+        ),
+    ],
+)
+def test_night_is_built_again_for_every_batch_that_its_run_did_not_stage(
+    panel: tuple[Settings, Run], tmp_path: Path, batch: str
+) -> None:
+    settings, run = panel
+    for folder in deliver_world(tmp_path, [date(2026, 8, 5)], world=[]):
+        land_path(settings, folder, first_load=True)
+    change(settings, f"update ops.landing_batches set {batch} where as_of_date = '2026-08-05'")
+    assert standing(settings) == []
+    other = open_run(settings, "training", run.known_as_of)
+    build_layer(settings, other.run_id, "staging")
+    assert standing(settings) == [], "another run staged it after the nights were built"
+    assert build_panel(settings, other.run_id).dates_built == (AUGUST, SEPTEMBER)
+    assert standing(settings) == [AUGUST, SEPTEMBER]
+
+
+def standing(settings: Settings) -> list[date]:
+    """The dates of the panel whose features stand."""
     with connect(settings, Role.TRANSFORMER) as warehouse:
-        stands = [
-            is_built(settings, warehouse, Night(day, cut_off_after(day))) for day in (AUGUST, SEPTEMBER)
+        return [
+            day
+            for day in (AUGUST, SEPTEMBER)
+            if is_built(settings, warehouse, Night(day, cut_off_after(day)))
         ]
-    assert stands == [True, False]
 
 
 def test_night_of_a_panel_has_the_features_that_the_night_itself_builds(panel: tuple[Settings, Run]) -> None:
@@ -172,6 +213,16 @@ def test_night_labels_itself_and_the_published_nights_that_matured(panel: tuple[
     tonight = cut_off_after(LAST_DAY) + timedelta(days=1)
     assert planned_labels(settings, "night", tonight) == [(SEPTEMBER,), (date(2026, 12, 1),)]
     assert planned_labels(settings, "training", tonight) == [(date(2026, 12, 1),)]
+
+
+def test_restated_night_is_labelled_anew(panel: tuple[Settings, Run]) -> None:
+    settings, _ = panel
+    publish(settings, SEPTEMBER, cut_off_after(SEPTEMBER))
+    tonight = cut_off_after(LAST_DAY) + timedelta(days=1)
+    assert planned_labels(settings, "night", tonight) == [(date(2026, 12, 1),)]
+    restated = open_repetition(settings, "restate", SEPTEMBER, cut_off_after(LAST_DAY))
+    publish(settings, SEPTEMBER, restated.known_as_of, restated)
+    assert planned_labels(settings, "night", tonight) == [(SEPTEMBER,), (date(2026, 12, 1),)]
 
 
 def test_snapshot_dataset_has_no_panel(settings: Settings) -> None:

@@ -79,6 +79,14 @@ def eligibility(world: Deliveries) -> None:
                                   monthly_price_amount="-5"), day=date(2026, 10, 30))  # fmt: skip
     world.add(DAY, "subscriptions", restated(later("Cmended", "2026-10-01T09:00:00Z", "price_change"),
                                              monthly_price_amount="25.00"))  # fmt: skip
+    wrong = later("Csameday", "2026-10-01T09:00:00Z", "price_change", monthly_price_amount="-5")
+    world.starts("Csameday", wrong, restated(wrong, monthly_price_amount="25.00"))
+    older = later("Cnewer", "2026-10-01T09:00:00Z", "price_change", monthly_price_amount="-5")
+    world.starts("Cnewer", restated(older, monthly_price_amount="25.00"), day=date(2026, 10, 30))
+    world.add(DAY, "subscriptions", older)
+    newer = later("Colder", "2026-10-01T09:00:00Z", "price_change", revision=2, monthly_price_amount="-5")
+    world.starts("Colder", newer, day=date(2026, 10, 30))
+    world.add(DAY, "subscriptions", restated(newer, 1, monthly_price_amount="25.00"))
     world.starts("Conly", monthly_price_amount="none")
     world.starts("Cleft", later("Cleft", "2026-08-03T00:00:00Z", "end_voluntary"))
     world.starts("Cgone", later("Cgone", "2026-08-02T23:59:59Z", "end_voluntary"))
@@ -178,7 +186,7 @@ def built(
     world.land(settings, tmp_path_factory.mktemp("inbox"))
     run = open_run(settings, "training", cut_off_after(CLOSED))
     for layer in ("staging", "intermediate", "features"):
-        build_layer(settings, run.run_id, layer)  # type: ignore[arg-type]
+        build_layer(settings, run.run_id, layer)
     for night in (LEAP_NIGHT, NIGHT):
         build_night(settings, run, night)
     yield settings, run
@@ -206,6 +214,9 @@ def features(settings: Settings, customer_id: str, *columns: str, night: Night =
         ("Cplain", (True, True, None)),
         ("Cstays", (True, True, None)),
         ("Cmended", (True, True, None)),
+        ("Csameday", (True, True, None)),
+        ("Cnewer", (True, True, None)),
+        ("Colder", (True, False, "rejected_value")),
         ("Casks", (True, False, "cancel_requested")),
         ("Ctwo", (True, False, "overlapping_subscriptions")),
         ("Cback", (True, False, "inconsistent_history")),
@@ -237,7 +248,7 @@ def test_features_are_of_active_customers_without_refused_rows(built: tuple[Sett
         " where as_of_date = %s and tenure_days is null order by 1",
         [DAY],
     )
-    assert found == [("Cleft",), ("Conly",), ("Cprice",)]
+    assert found == [("Cleft",), ("Colder",), ("Conly",), ("Cprice",)]
 
 
 def test_windows_are_half_open_and_count_from_the_end_of_the_day(built: tuple[Settings, Run]) -> None:

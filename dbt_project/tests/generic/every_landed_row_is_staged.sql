@@ -1,6 +1,7 @@
 {#
     Every row of the batches that became known in the last day before the cut-off stands in
-    the model once, accepted or rejected. Older batches were tested on their own night.
+    the model once, accepted or rejected. Older batches were tested on their own night; the
+    rows of a first load from a table may be known from any time before.
 #}
 {% test every_landed_row_is_staged(model, entity) %}
     with
@@ -18,6 +19,7 @@
             and batches.entity = '{{ entity }}'
             and batches.known_at > {{ known_as_of() }} - interval '1 day'
             and batches.known_at <= {{ known_as_of() }}
+            and not (batches.is_first_load and batches.file_format = 'table')
 
     ),
 

@@ -3,7 +3,7 @@
     may come later. One look-up by index per row, so nothing else of the other model is read.
 #}
 {% test refers_to_a_record(model, column_name, to, field) %}
-    {{ config(severity='warn') }}
+{{ config(severity='warn') }}
     with
 
     named as (

@@ -13,9 +13,10 @@ create index on ops.landing_batches (entity, as_of_date);
 create table ops.staged_batches (
     model text not null,
     batch_id bigint not null references ops.landing_batches,
+    staged_at timestamptz not null default clock_timestamp(),
     primary key (model, batch_id)
 );
-comment on table ops.staged_batches is 'Which batches a model of typed versions has taken in.';
+comment on table ops.staged_batches is 'Which batches a model of typed versions has taken in, and when.';
 grant select, insert, delete on ops.staged_batches to churn_transformer;
 grant select on ops.staged_batches to churn_auditor;
 

@@ -6,6 +6,7 @@ changes as not materialized (
         change_id,
         customer_id,
         event_at,
+        revision,
         known_at,
         reject_reason
     from {{ ref('stg_subscriptions__subscriptions') }}
@@ -37,7 +38,13 @@ rejected as (
             where
                 mended.change_id = refused.change_id
                 and mended.reject_reason is null
-                and mended.known_at > refused.known_at
+                and (
+                    mended.revision > refused.revision
+                    or (
+                        mended.known_at > refused.known_at
+                        and mended.revision >= coalesce(refused.revision, 1)
+                    )
+                )
         )
     group by customer_id
 
