@@ -97,7 +97,7 @@ def test_the_index_lists_every_verdict_and_failed_runs_stand_out(
         "marts", "marts_tiers", "blocked", "6", "1", "0", "tier_follows_the_parameters"]  # fmt: skip
     assert by_suite["telco__raw_values"][3:] == ["warned", "20", "0", "1", "contract_is_known"]
     unanswered = {row[2]: row for row in rows_of(index, stuck)}["features_labels"]
-    assert unanswered[3:] == ["blocked", "0", "3", "1", "4 could not be evaluated: a query failed"]
+    assert unanswered[3:] == ["blocked", "0", "4", "1", "5 could not be evaluated: a query failed"]
 
 
 def test_a_run_whose_gate_passes_the_second_time_is_not_marked_as_blocked(

@@ -168,7 +168,8 @@ def test_two_processes_may_run_gates_at_once(gate_settings: Settings, build_nigh
     run_id = build_night()
     program = (
         "import sys; from churn_ml.settings import Settings; from churn_ml.quality.gates import run_gate;"
-        "settings = Settings(_env_file=None, home=sys.argv[1], database_prefix='gates');"
+        "settings = Settings(_env_file=None, home=sys.argv[1], database_prefix='gates',"
+        " dataset='telco');"
         "run_gate(settings, sys.argv[2], sys.argv[3])"
     )
     processes = [

@@ -21,7 +21,7 @@ from churn_ml.warehouse.provision import provision
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server with two users who may create databases and roles, and one who may not."""
-    home = Settings(_env_file=None, home=tmp_path_factory.mktemp("outside") / "home")
+    home = Settings(_env_file=None, home=tmp_path_factory.mktemp("outside") / "home", dataset="telco")
     start_postgres(home)
     with connect_admin(home) as admin:
         for user in ("first", "second"):
@@ -36,6 +36,7 @@ def deployment(home: Path, outside: str, user: str | None) -> Settings:
     return Settings(
         _env_file=None,
         home=home,
+        dataset="telco",
         warehouse_url=SecretStr(f"postgresql://{credentials}{outside}"),
         role_secret=SecretStr("shared"),
     )

@@ -355,7 +355,8 @@ def _score_in_a_process(settings: Settings, run_id: str) -> float:
     code = (
         "import json, sys; from pathlib import Path; from churn_ml.settings import Settings;"
         "from churn_ml.scoring.night import score_night; home, prefix, run_id = sys.argv[1:];"
-        "summary = score_night(Settings(_env_file=None, home=Path(home), database_prefix=prefix), run_id);"
+        "settings = Settings(_env_file=None, home=Path(home), database_prefix=prefix, dataset='telco');"
+        "summary = score_night(settings, run_id);"
         "print(json.dumps(summary.peak_memory_mb))"
     )
     command = [sys.executable, "-c", code, str(settings.home), settings.database_prefix, run_id]
