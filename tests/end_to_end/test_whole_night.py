@@ -243,7 +243,7 @@ def test_night_scored_by_another_model_than_the_champion_is_not_published(traine
     run_gate(trained, run_id, "marts")
     with connect(trained, Role.SCORER) as scorer:
         scorer.execute("select ops.record_run_model(%s, 'another')", [run_id])
-    with pytest.raises(PublishingError, match="scored by the champion at .*, found another"):
+    with pytest.raises(PublishingError, match=r"scored by the champion at .*, found another"):
         publish_run(trained, run_id, "test")
 
 
