@@ -27,12 +27,11 @@ from in_process import FEATURE_LAYERS, run_night, train_and_promote
 
 from churn_ml.landing.delivery import land_inbox, land_path
 from churn_ml.services.dbt import build_layer
-from churn_ml.services.nights import night_cut_off
 from churn_ml.services.postgres import remove_postgres, start_postgres
 from churn_ml.settings import Settings
 from churn_ml.simulation.business import continue_business, write_business
 from churn_ml.warehouse.provision import provision
-from churn_ml.warehouse.runs import open_run
+from churn_ml.warehouse.runs import night_cut_off, open_run
 
 END = date(2026, 10, 31)
 SEED = 7

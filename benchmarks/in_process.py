@@ -10,11 +10,10 @@ from churn_ml.publishing.publish import publish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night
 from churn_ml.services.dbt import Layer, build_layer
-from churn_ml.services.nights import night_cut_off
 from churn_ml.services.panels import build_panel
 from churn_ml.settings import Settings
 from churn_ml.training.train import TrainingSummary, train_model
-from churn_ml.warehouse.runs import open_run
+from churn_ml.warehouse.runs import night_cut_off, open_run
 
 FEATURE_LAYERS: tuple[Layer, ...] = ("staging", "intermediate", "features")
 

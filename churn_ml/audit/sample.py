@@ -14,11 +14,11 @@ from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.copying import copy_in, open_copy_out
 from churn_ml.warehouse.raw_tables import META_COLUMNS
+from churn_ml.warehouse.runs import night_cut_off
 from churn_ml.warehouse.sql import SQL, Composed, Identifier, Literal
 
 log = logging.getLogger(__name__)
 
-_NIGHT_STARTS = time(2, tzinfo=UTC)
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -38,7 +38,7 @@ def end_of(night: Night) -> datetime:
 
 def night_of(as_of_date: date) -> Night:
     """Return the night of `as_of_date` with the cut-off that the schedule gives it."""
-    return Night(as_of_date, datetime.combine(as_of_date + timedelta(days=1), _NIGHT_STARTS))
+    return Night(as_of_date, night_cut_off(as_of_date))
 
 
 def read_night(live: Settings, as_of_date: date | None) -> Night:

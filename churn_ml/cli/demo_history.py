@@ -28,7 +28,8 @@ def run_history(settings: Settings, day: date, steps: Steps) -> "DagRun":
     runs the newest night again.
     """
     from churn_ml.models.registry import champion_at
-    from churn_ml.services.nights import NIGHT_DAG, night_cut_off
+    from churn_ml.services.nights import NIGHT_DAG
+    from churn_ml.warehouse.runs import night_cut_off
 
     nights = demonstrated_nights(day)
     try:
@@ -69,7 +70,8 @@ def nights_left(settings: Settings, nights: list[date]) -> list[date]:
 def _train(settings: Settings, first_night: date, steps: Steps) -> None:
     """Land a year up to the first night and train an hour before its cut-off."""
     from churn_ml.landing.delivery import land_path
-    from churn_ml.services.nights import TRAINING_DAG, night_cut_off
+    from churn_ml.services.nights import TRAINING_DAG
+    from churn_ml.warehouse.runs import night_cut_off
 
     _open_business(settings, first_night, steps)
     with steps.step("land its history, each delivery known from its own day"):

@@ -21,7 +21,8 @@ _MONTH = timedelta(days=30)
 
 def run_snapshot(settings: Settings, file: Path | None, day: date, steps: Steps) -> "DagRun":
     """Deliver, train where there is no champion, and run the night of `day`."""
-    from churn_ml.services.nights import NIGHT_DAG, night_cut_off
+    from churn_ml.services.nights import NIGHT_DAG
+    from churn_ml.warehouse.runs import night_cut_off
 
     with steps.step("deliver the files to the inbox"):
         first_day = _deliver(settings, file, day)
@@ -51,7 +52,8 @@ def _deliver(settings: Settings, file: Path | None, day: date) -> date:
 def _ensure_champion(settings: Settings, first_day: date, cut_off: datetime, steps: Steps) -> None:
     from churn_ml.landing.delivery import land_path
     from churn_ml.models.registry import champion_at
-    from churn_ml.services.nights import TRAINING_DAG, night_cut_off
+    from churn_ml.services.nights import TRAINING_DAG
+    from churn_ml.warehouse.runs import night_cut_off
 
     try:
         champion = champion_at(settings, cut_off)

@@ -28,7 +28,8 @@ def night(
     as_json: JsonOption = False,
 ) -> None:
     """Run a whole night on the live Airflow; a night that ran before is superseded."""
-    from churn_ml.services.nights import NIGHT_DAG, night_cut_off
+    from churn_ml.services.nights import NIGHT_DAG
+    from churn_ml.warehouse.runs import night_cut_off
 
     _run(NIGHT_DAG, night_cut_off(as_of), {"reason": reason}, as_json=as_json)
 

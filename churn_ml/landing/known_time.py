@@ -7,10 +7,7 @@ from churn_ml.errors import LandingError
 from churn_ml.landing.batches import BatchKey
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
-from churn_ml.warehouse.runs import Run
-
-_PUBLICATION_LOCK = 7203449
-"""The advisory lock that `ops.publish_run` takes."""
+from churn_ml.warehouse.runs import PUBLICATION_LOCK, Run
 
 
 def batch_key(
@@ -72,7 +69,7 @@ def require_no_publication(loader: Connection, name: str) -> None:
 def require_unknown_to_published_nights(loader: Connection, key: BatchKey, name: str) -> None:
     """Check at the end of the landing; until it commits, `ops.publish_run` waits."""
     # Two statements: what was published while the lock was waited for must be seen.
-    loader.execute("select pg_advisory_xact_lock_shared(%s)", [_PUBLICATION_LOCK])
+    loader.execute("select pg_advisory_xact_lock_shared(%s)", [PUBLICATION_LOCK])
     published = _last_published_cut_off(loader)
     if published is not None and key.is_first_load:
         require_no_publication(loader, name)

@@ -9,12 +9,9 @@ from churn_ml.errors import PublishingError
 from churn_ml.publishing.fingerprints import CURRENT_MART, Fingerprint, read_fingerprints, take_fingerprints
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, RaiseException, Role, connect
-from churn_ml.warehouse.runs import Run, close_run, read_run
+from churn_ml.warehouse.runs import PUBLICATION_LOCK, Run, close_run, read_run
 
 log = logging.getLogger(__name__)
-
-_PUBLICATION_LOCK = 7203449
-"""The advisory lock that `ops.publish_run` takes."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def _require_whole_knowledge(publisher: Connection, run: Run) -> None:
 
     The lock is that of `ops.publish_run`: what lands from here on becomes known later.
     """
-    publisher.execute("select pg_advisory_xact_lock(%s)", [_PUBLICATION_LOCK])
+    publisher.execute("select pg_advisory_xact_lock(%s)", [PUBLICATION_LOCK])
     unread = publisher.execute(
         "with nodes as (select max(recorded_at - elapsed_seconds * interval '1 second') as begun_at"
         " from ops.dbt_results where run_id = %s and layer = 'staging' group by node_id)"

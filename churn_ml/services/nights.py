@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from churn_ml.errors import ServiceError
 from churn_ml.services.airflow import AirflowClient, airflow_endpoint
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.runs import night_cut_off
 
 NIGHT_DAG = "churn_nightly"
 TRAINING_DAG = "churn_training"
 BACKFILL_DAG = "churn_backfill"
 _ONE_DAY = timedelta(days=1)
-_NIGHT_STARTS = time(2, tzinfo=UTC)
 _LONGEST_SECONDS = 6 * 3600
 
 
@@ -49,11 +49,6 @@ class RepeatedNight:
     run_id: str | None
     failure: str | None
     url: str
-
-
-def night_cut_off(as_of_date: date) -> datetime:
-    """Return the cut-off of the night that describes `as_of_date`: 02:00 UTC of the next day."""
-    return datetime.combine(as_of_date + timedelta(days=1), _NIGHT_STARTS)
 
 
 def run_dag(

@@ -7,8 +7,7 @@ retry goes on with the nights that are missing.
 import logging
 import time
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import date, timedelta
 
 from churn_ml.declarations import PanelDeclaration, load_dataset
 from churn_ml.errors import TransformationError
@@ -22,11 +21,9 @@ from churn_ml.services.dated_nights import (
 from churn_ml.services.dbt import build_labels, build_night
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
-from churn_ml.warehouse.runs import Run, read_run
+from churn_ml.warehouse.runs import Run, night_cut_off, read_run
 
 log = logging.getLogger(__name__)
-
-_CUT_OFF = time_of_day(2, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def plan_nights(settings: Settings, run: Run) -> list[Night]:
             "select as_of_date, run_id from ops.published_runs where as_of_date = any(%s)", [dates]
         ).fetchall()
     published = {day: read_run(settings, run_id).champion_cut_off for day, run_id in rows}
-    return [Night(day, published.get(day, _usual_cut_off(day))) for day in dates]
+    return [Night(day, published.get(day, night_cut_off(day))) for day in dates]
 
 
 def _month_ends(panel: PanelDeclaration, first: date, last: date) -> list[date]:
@@ -126,10 +123,6 @@ def _longest_window(warehouse: Connection) -> int:
             "YAML beside customer_features and build the run's layer features before its panel."
         )
     return int(row[0])
-
-
-def _usual_cut_off(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), _CUT_OFF)
 
 
 def _missing_nights(settings: Settings, nights: list[Night]) -> list[Night]:

@@ -25,6 +25,9 @@ from churn_ml.warehouse.connection import Connection, Role, connect
 
 RepetitionKind = Literal["reproduce", "restate"]
 
+PUBLICATION_LOCK = 7203449
+"""The advisory lock that `ops.publish_run` takes: what lands under it becomes known later."""
+
 _NIGHT_STARTS = time(2, tzinfo=UTC)
 _LIBRARIES = (
     "dbt-core", "dbt-postgres", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops",
@@ -48,6 +51,11 @@ class Run:
     model_version: str | None
     repeats_run_id: str | None
     champion_cut_off: datetime
+
+
+def night_cut_off(as_of_date: date) -> datetime:
+    """Return the cut-off of the night that describes `as_of_date`: 02:00 UTC of the next day."""
+    return datetime.combine(as_of_date + timedelta(days=1), _NIGHT_STARTS)
 
 
 def open_run(
@@ -217,7 +225,7 @@ def _restated(
     known_as_of: datetime | None,
 ) -> tuple[str | None, datetime]:
     """Return the published run, if there is one, and today's cut-off."""
-    night = published[1] if published else datetime.combine(as_of_date + timedelta(days=1), _NIGHT_STARTS)
+    night = published[1] if published else night_cut_off(as_of_date)
     cut_off = known_as_of or _today_known(loader)
     if cut_off is None or cut_off.tzinfo is None or cut_off <= night:
         given = "that was given" if known_as_of else "of everything that has landed"
