@@ -54,6 +54,8 @@ class Entity(_Strict):
     """One kind of file of a delivery, or a table, and the raw table it lands in.
 
     `columns` maps each column of the file or table, exactly as it is spelt there, to the raw column.
+    `restricted_columns` are raw columns that hold personal data: they land in ``raw_restricted``, which
+    neither dbt nor BI can read.
     `missing_delivery` says what the raw gate does when a night's delivery lacks this entity.
     """
 
@@ -63,6 +65,7 @@ class Entity(_Strict):
     encoding: Literal["UTF8", "LATIN1", "WIN1252"]
     key: Annotated[list[Name], Field(min_length=1)]
     columns: Annotated[dict[Annotated[str, Field(min_length=1)], Name], Field(min_length=1)]
+    restricted_columns: list[Name] = []
     missing_delivery: Literal["block", "warn"] = "block"
 
     @field_validator("delimiter")
@@ -78,9 +81,13 @@ class Entity(_Strict):
         doubled = sorted({name for name in raw_columns if raw_columns.count(name) > 1})
         if doubled:
             raise ValueError(f"two file columns map to the same raw column: {', '.join(doubled)}")
-        unknown = sorted(set(self.key) - set(raw_columns))
-        if unknown:
-            raise ValueError(f"key names no raw column of this entity: {', '.join(unknown)}")
+        for field, names in {"key": self.key, "restricted_columns": self.restricted_columns}.items():
+            unknown = sorted(set(names) - set(raw_columns))
+            if unknown:
+                raise ValueError(f"{field} names no raw column of this entity: {', '.join(unknown)}")
+        hidden = sorted(set(self.key) & set(self.restricted_columns))
+        if hidden:
+            raise ValueError(f"restricted_columns may not hold the key: {', '.join(hidden)}")
         return self
 
     @model_validator(mode="after")
@@ -122,16 +129,33 @@ class PanelDeclaration(_Strict):
     treated: Literal["exclude", "keep"]
 
 
+class SearchDeclaration(_Strict):
+    """The budget of the search for each family's parameters: it ends with whichever is used up first.
+
+    The first trial is the family's own parameters. A budget of time makes the outcome depend on the
+    machine: `trials` should be what ends a search.
+    """
+
+    trials: Annotated[int, Field(ge=1)]
+    seconds: Annotated[int, Field(ge=1)]
+
+
 class Dataset(_Strict):
-    """The whole declaration; numbers the business chose live in dbt seeds, not here."""
+    """The whole declaration; numbers the business chose live in dbt seeds, not here.
+
+    `candidates` names the families of models that compete, each with the parameters that differ from
+    the family's own.
+    """
 
     dataset: Name
     title: str
     kind: Literal["snapshot", "dated"]
     label_definition: Name
-    value_definition: Literal["mrr_horizon"]
+    value_definition: Literal["mrr_horizon", "truncated_clv", "balance_margin", "fixed_amount", "none"]
     entities: Annotated[dict[Name, Entity], Field(min_length=1)]
     sensitive_features: list[SensitiveFeature]
+    candidates: Annotated[dict[Name, dict[Name, int | float | str | None]], Field(min_length=1)]
+    search: SearchDeclaration
     panel: PanelDeclaration | None = None
 
     @model_validator(mode="after")

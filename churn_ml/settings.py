@@ -78,6 +78,27 @@ class Settings(BaseSettings):
     training_schedule: Literal["weekly", "every_third_day"] = Field(
         default="weekly", description="How often training runs where schedules are on."
     )
+    candidates: str = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*)?$",
+        description="Families of models that compete, separated by commas, of those that the dataset "
+        "declares. Empty: all of them.",
+    )
+    search_trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="Trials of the search for each family's parameters. Empty: as the dataset declares.",
+    )
+    search_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        description="Seconds of the search for each family. Empty: as the dataset declares.",
+    )
+    automatic_promotion: Literal["on", "off"] = Field(
+        default="off",
+        description="'on': a trained model that passed every gate, the one against the champion included, "
+        "becomes champion at the next cut-off. 'off': promotion is a command.",
+    )
     webhook_url: SecretStr | None = Field(
         default=None,
         description="Address that receives a JSON POST when a night or a training fails. Empty: none.",

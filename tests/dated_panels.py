@@ -43,7 +43,7 @@ _TABLES = {
     "label_definition": "dataset text, label_definition text, gap_days integer, horizon_days integer,"
     " grace_days integer, late_allowance_days integer, is_involuntary_included boolean",
     "feature_contract": "feature_name text, data_type text, feature_window text, unit text, sensitivity text,"
-    " leakage_class text, position integer",
+    " leakage_class text, is_actionable boolean default false, position integer",
 }
 
 
@@ -119,7 +119,7 @@ def create_dated_tables(settings: Settings) -> None:
         )
     contract = pd.DataFrame({"name": list(FEATURES), "type": list(FEATURES.values()), "window": "point",
                              "unit": "none", "sensitivity": "none", "leakage": "safe"})  # fmt: skip
-    _load(settings, "feature_contract", contract.assign(position=range(len(FEATURES))))
+    _load(settings, "feature_contract", contract.assign(actionable=False, position=range(len(FEATURES))))
 
 
 def load_panel(

@@ -6,7 +6,7 @@ may enter a model; everything else is left out (sensitive, tenure proxies) or re
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -50,13 +50,16 @@ _OUTCOME_WORDS = re.compile(
 class FeatureColumn:
     """One column of ``features.customer_features`` that models may read.
 
-    `feature_window` is the span of time that the value looks back on, `unit` what it counts.
+    `feature_window` is the span of time that the value looks back on, `unit` what it counts;
+    `is_actionable` tells whether the business can change the value, which is no part of what a model
+    relies on.
     """
 
     name: str
     data_type: str
     feature_window: str | None
     unit: str | None
+    is_actionable: bool = field(default=False, compare=False)
 
     @property
     def kind(self) -> Kind:
@@ -162,14 +165,14 @@ class FeatureContract:
                 "the new columns."
             )
 
-    def to_json(self) -> list[dict[str, str | None]]:
+    def to_json(self) -> list[dict[str, Any]]:
         """Return the contract as the JSON that ``ml.model_versions`` keeps."""
         return [asdict(column) for column in self.columns]
 
     @classmethod
-    def from_json(cls, content: Sequence[Mapping[str, str | None]]) -> "FeatureContract":
+    def from_json(cls, content: Sequence[Mapping[str, Any]]) -> "FeatureContract":
         """Rebuild a contract from `to_json`."""
-        return cls(tuple(FeatureColumn(**column) for column in content))  # type: ignore[arg-type]
+        return cls(tuple(FeatureColumn(**column) for column in content))
 
 
 def read_contract(connection: Connection, dataset: Dataset) -> FeatureContract:
@@ -182,8 +185,8 @@ def read_contract(connection: Connection, dataset: Dataset) -> FeatureContract:
         the declaration lets in a sensitive column that is not there.
     """
     rows = connection.execute(
-        "select feature_name, data_type, feature_window, unit, sensitivity, leakage_class"
-        " from features.feature_contract order by position, feature_name"
+        "select feature_name, data_type, feature_window, unit, sensitivity, leakage_class,"
+        " is_actionable from features.feature_contract order by position, feature_name"
     ).fetchall()
     if not rows:
         raise FeatureContractError(
@@ -212,7 +215,7 @@ def _check_let_in(let_in: set[str], sensitive: set[str], dataset: str) -> None:
 
 
 def _column(row: tuple[object, ...]) -> FeatureColumn:
-    name, data_type, window, unit, _, leakage_class = row
+    name, data_type, window, unit, _, leakage_class, is_actionable = row
     if leakage_class != "safe":
         raise FeatureContractError(
             f"Expected leakage_class safe, outcome_coded or tenure_proxy for {name}, found "
@@ -235,6 +238,7 @@ def _column(row: tuple[object, ...]) -> FeatureColumn:
         str(data_type),
         None if window is None else str(window),
         None if unit is None else str(unit),
+        bool(is_actionable),
     )
 
 

@@ -70,10 +70,9 @@ def _ensure_roles_and_databases(settings: Settings, admin: Connection) -> None:
                 sql.Identifier(Role.READER), sql.Identifier(parameter), sql.Literal(value)
             )
         )
-    # Migrations and ops.discard_run touch tables that dbt owns.
-    admin.execute(
-        sql.SQL("grant {} to {}").format(sql.Identifier(Role.TRANSFORMER), sql.Identifier(Role.OWNER))
-    )
+    # Migrations make schemas for dbt and for training; ops.discard_run and ml.trials touch what they own.
+    for owned in (Role.TRANSFORMER, Role.TRAINER):
+        admin.execute(sql.SQL("grant {} to {}").format(sql.Identifier(owned), sql.Identifier(Role.OWNER)))
     _ensure_database(admin, settings.airflow_database, [Role.AIRFLOW], owner=Role.AIRFLOW)
     _ensure_database(admin, settings.warehouse_database, _DATABASE_ROLES, owner=Role.OWNER)
 

@@ -27,6 +27,7 @@
         '{{ meta.sensitivity }}'::text as sensitivity,
         '{{ meta.leakage_class }}'::text as leakage_class,
         {{ (meta.is_nullable or false) | lower }} as is_nullable,
+        {{ (meta.is_actionable or false) | lower }} as is_actionable,
         {{ loop.index }}::integer as position
         {% endfor -%}
     {%- endif -%}

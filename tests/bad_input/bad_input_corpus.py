@@ -24,6 +24,8 @@ kind: "snapshot"
 label_definition: "none"
 value_definition: "mrr_horizon"
 sensitive_features: []
+candidates: {base_rate: {}}
+search: {trials: 1, seconds: 60}
 entities:
   parts: &parts
     files: ["parts*.csv", "parts*.csv.gz", "parts*.parquet"]

@@ -15,6 +15,8 @@ kind: "snapshot"
 label_definition: "small_30d"
 value_definition: "mrr_horizon"
 sensitive_features: []
+candidates: {base_rate: {}}
+search: {trials: 1, seconds: 60}
 entities:
   customers:
     files: ["*.csv"]

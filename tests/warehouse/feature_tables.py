@@ -65,7 +65,8 @@ def create_feature_tables(settings: Settings) -> None:
             transformer.execute(f"create table features.{name} ({_KEY}, {columns})")
         transformer.execute(
             "create table features.feature_contract (feature_name text, data_type text, feature_window text,"
-            " unit text, sensitivity text, leakage_class text, position integer)"
+            " unit text, sensitivity text, leakage_class text, position integer,"
+            " is_actionable boolean default false)"
         )
     for position, (name, data_type) in enumerate(FEATURES.items(), start=1):
         add_to_contract(settings, name, data_type, position=position,
