@@ -12,9 +12,15 @@ from sklearn.preprocessing import SplineTransformer
 from churn_ml.features.categories import CategoryCodes, CategoryIndicators
 from churn_ml.features.contract import FeatureContract, Kind
 
-TRUSTED_TYPES = (
-    "churn_ml.features.categories.CategoryCodes",
-    "churn_ml.features.categories.CategoryIndicators",
+# What an artifact with these columns holds beyond what skops trusts itself.
+CODE_TYPES = ("churn_ml.features.categories.CategoryCodes",)
+INDICATOR_TYPES = ("churn_ml.features.categories.CategoryIndicators",)
+TRUSTED_TYPES = (*CODE_TYPES, *INDICATOR_TYPES)
+SPLINE_TYPES = (
+    *INDICATOR_TYPES,
+    "numpy.dtype",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
 )
 
 

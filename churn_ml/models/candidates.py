@@ -1,131 +1,139 @@
 """The candidates: each family builds an unfitted scikit-learn pipeline from a feature contract.
 
-Adding one is a class here and its name in `CANDIDATES` (snapshots) and `DATED_CANDIDATES`, with the
-same family and types in both. `trusted_types` lists what its artifact may hold beyond what skops
-trusts itself; it grows only by review of the type's own ``__reduce__``, ``__setstate__`` and
-constructor.
+Adding one is a frozen dataclass that has what `Candidate` lists, its name in `_SHIPPED` below and a
+line under `candidates` in ``datasets/<dataset>.yml``; tests/unit/test_candidates.py then runs over
+it. `trusted_types` lists what its artifact may hold beyond what skops trusts itself; it grows only by
+review of the type's own ``__reduce__``, ``__setstate__`` and constructor.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar, Protocol, get_args, get_type_hints
 
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from churn_ml.errors import ModelError
-from churn_ml.features import preprocessing
 from churn_ml.features.contract import FeatureContract
+from churn_ml.models.baselines import BaseRate, OneRule
+from churn_ml.models.boosters import Explainable, GradientBoosting, Lightgbm, PairwiseBoosting, Xgboost
+from churn_ml.models.linear import SplineLogistic
+from churn_ml.models.parameters import ParameterSource
+from churn_ml.models.stack import Stack
+from churn_ml.models.trees import DecisionTree, RandomForest
 
 
 class Candidate(Protocol):
-    """One family of models."""
+    """One family of models; the fields of the frozen dataclass are its hyperparameters.
+
+    Attributes
+    ----------
+    family : str
+        Its name in declarations, in the registry and in the marts.
+    trusted_types : tuple of str
+        Types that its artifact may hold beyond those that skops trusts itself.
+    libraries : tuple of str
+        Distributions whose version must be the one that wrote the artifact, besides scikit-learn,
+        NumPy, SciPy and skops.
+    validation_repeats : int
+        How often the folds of a snapshot dataset are drawn anew; 1 where a fit takes long.
+    is_additive : bool
+        Whether the log-odds are a sum of functions of at most two columns each, so that lookup
+        tables give them and their reasons.
+    """
 
     family: ClassVar[str]
     trusted_types: ClassVar[tuple[str, ...]]
+    libraries: ClassVar[tuple[str, ...]]
+    validation_repeats: ClassVar[int]
+    is_additive: ClassVar[bool]
 
     def build(self, contract: FeatureContract, seed: int) -> Pipeline:
-        """Return an unfitted pipeline for the columns of `contract`."""
+        """Return an unfitted pipeline, `columns` then `model`, for the columns of `contract`.
+
+        It gives probabilities of churn without class weights or resampling, fits with one native
+        thread, and gives the same model for the same rows and `seed`.
+        """
+
+    def suggest(self, trial: ParameterSource) -> "Candidate":
+        """Return a copy with the hyperparameters that `trial` suggests."""
 
 
-@dataclass(frozen=True)
-class SplineLogistic:
-    """Logistic regression on cubic splines and indicators: additive, calibrated by its own loss."""
-
-    family: ClassVar[str] = "spline_logistic"
-    trusted_types: ClassVar[tuple[str, ...]] = (
-        *preprocessing.TRUSTED_TYPES,
-        "numpy.dtype",
-        "scipy._lib.array_api_compat.numpy._aliases.asarray",
-        "scipy.interpolate._bsplines.BSpline",
-    )
-    knot_count: int = 5
-    inverse_penalty: float = 3.0
-
-    def build(self, contract: FeatureContract, seed: int) -> Pipeline:
-        """Return an unfitted pipeline; `seed` is not needed, the solver draws nothing."""
-        del seed
-        model = LogisticRegression(C=self.inverse_penalty, max_iter=2000)
-        return Pipeline(
-            [("columns", preprocessing.spline_columns(contract, self.knot_count)), ("model", model)]
-        )
-
-
-@dataclass(frozen=True)
-class RandomForest:
-    """A forest with large leaves, so that its shares are probabilities and not votes."""
-
-    family: ClassVar[str] = "random_forest"
-    trusted_types: ClassVar[tuple[str, ...]] = (*preprocessing.TRUSTED_TYPES, "sklearn.tree._tree.Tree")
-    tree_count: int = 200
-    least_leaf: int = 25
-    feature_share: float = 0.3
-    row_share: float | None = None
-
-    def build(self, contract: FeatureContract, seed: int) -> Pipeline:
-        """Return an unfitted pipeline whose forest draws from `seed`."""
-        model = RandomForestClassifier(
-            n_estimators=self.tree_count,
-            min_samples_leaf=self.least_leaf,
-            max_features=self.feature_share,
-            max_samples=self.row_share,
-            random_state=seed,
-        )
-        return Pipeline([("columns", preprocessing.indicator_columns(contract)), ("model", model)])
-
-
-@dataclass(frozen=True)
-class GradientBoosting:
-    """Histogram gradient boosting with shallow trees on ordinal codes.
-
-    Native categories are left out on purpose: explainers and exporters read them wrongly.
-    """
-
-    family: ClassVar[str] = "gradient_boosting"
-    trusted_types: ClassVar[tuple[str, ...]] = (
-        *preprocessing.TRUSTED_TYPES,
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    )
-    tree_count: int = 180
-    depth: int = 2
-    learning_rate: float = 0.08
-    least_leaf: int = 40
-    penalty: float = 5.0
-    feature_share: float = 0.5
-
-    def build(self, contract: FeatureContract, seed: int) -> Pipeline:
-        """Return an unfitted pipeline whose booster draws from `seed`."""
-        model = HistGradientBoostingClassifier(
-            max_iter=self.tree_count,
-            max_depth=self.depth,
-            learning_rate=self.learning_rate,
-            min_samples_leaf=self.least_leaf,
-            l2_regularization=self.penalty,
-            max_features=self.feature_share,
-            early_stopping=False,
-            random_state=seed,
-        )
-        return Pipeline([("columns", preprocessing.code_columns(contract)), ("model", model)])
-
-
-CANDIDATES: tuple[Candidate, ...] = (SplineLogistic(), RandomForest(), GradientBoosting())
-# Dated panels have many more rows and few who leave: stronger penalties, and trees on a share of the rows.
-DATED_CANDIDATES: tuple[Candidate, ...] = (
-    SplineLogistic(inverse_penalty=1.0),
-    RandomForest(tree_count=120, least_leaf=40, row_share=0.3),
-    GradientBoosting(),
+_SHIPPED: tuple[type[Candidate], ...] = (
+    BaseRate,
+    OneRule,
+    SplineLogistic,
+    DecisionTree,
+    RandomForest,
+    GradientBoosting,
+    Lightgbm,
+    Xgboost,
+    Explainable,
+    PairwiseBoosting,
+    Stack,
 )
+FAMILIES: tuple[str, ...] = tuple(candidate.family for candidate in _SHIPPED)
+_REGISTRY: dict[str, type[Candidate]] = {candidate.family: candidate for candidate in _SHIPPED}
 
 
-def candidate_of(family: str) -> Candidate:
-    """Return the candidate of `family`.
+def candidate_of(family: str, parameters: Mapping[str, Any] = {}) -> Candidate:
+    """Return the candidate of `family` with the given hyperparameters, its own where not given.
 
     Raises
     ------
     ModelError
-        If no candidate has that name.
+        If no candidate has that name, it has no such hyperparameter, or a value is of another type.
     """
-    known = {candidate.family: candidate for candidate in CANDIDATES}
-    if family not in known:
-        raise ModelError(f"Expected a family of {', '.join(known)}, found {family!r}. Train a new model.")
-    return known[family]
+    if family not in _REGISTRY:
+        raise ModelError(
+            f"Expected a family of {', '.join(_REGISTRY)}, found {family!r}. Correct the name under "
+            "candidates in the dataset's declaration, or train a new model."
+        )
+    kind = _REGISTRY[family]
+    known = _parameters_of(kind)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ModelError(
+            f"Expected parameters of {family} ({', '.join(known) or 'it has none'}), found: "
+            f"{', '.join(unknown)}. Correct the line under candidates in the dataset's declaration."
+        )
+    return kind(**{name: _typed(family, name, value, known[name]) for name, value in parameters.items()})
+
+
+def add_family(candidate: type[Candidate]) -> None:
+    """Add a family from outside this package, for as long as the process runs.
+
+    Raises
+    ------
+    ModelError
+        If it is no frozen dataclass, lacks something that `Candidate` lists, or its name is taken.
+    """
+    needed = [*get_type_hints(Candidate), "build", "suggest"]
+    missing = [name for name in needed if not hasattr(candidate, name)]
+    if missing or not is_dataclass(candidate) or not candidate.__dataclass_params__.frozen:
+        raise ModelError(
+            f"Expected a frozen dataclass with {', '.join(needed)}, found {candidate.__name__} without "
+            f"{', '.join(missing) or 'being one'}. Add what is missing."
+        )
+    if candidate.family in _REGISTRY:
+        raise ModelError(
+            f"Expected a new name of a family, found {candidate.family!r}, which "
+            f"{_REGISTRY[candidate.family].__name__} has. Choose another."
+        )
+    _REGISTRY[candidate.family] = candidate
+
+
+def _parameters_of(kind: type[Candidate]) -> dict[str, tuple[type, ...]]:
+    hints = get_type_hints(kind)
+    return {field.name: get_args(hints[field.name]) or (hints[field.name],) for field in fields(kind)}  # type: ignore[arg-type]
+
+
+def _typed(family: str, name: str, value: Any, types: tuple[type, ...]) -> Any:
+    if type(value) is int and int not in types and float in types:
+        return float(value)
+    if type(value) not in types:
+        expected = " or ".join(item.__name__.replace("NoneType", "null") for item in types)
+        raise ModelError(
+            f"Expected {name} of {family} as {expected}, found {value!r} ({type(value).__name__}). Correct "
+            "the line under candidates in the dataset's declaration."
+        )
+    return value

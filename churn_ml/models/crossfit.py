@@ -1,17 +1,40 @@
 """A model as its k fold pipelines: whoever trained it is predicted by the one that has not seen them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit, logit  # type: ignore[import-untyped]
 from sklearn.pipeline import Pipeline
 
 from churn_ml.errors import ModelError
+from churn_ml.models.calibration import CalibratedClassifier
+from churn_ml.models.calibrators import clip_probabilities
 
 NOT_TRAINED_ON = -1
 FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of each row, all of shape (n_rows,) and between 1e-6 and 1 - 1e-6.
+
+    Attributes
+    ----------
+    raw : float array
+        What the fitted estimator gives.
+    calibrated : float array
+        The probability of churn.
+    low, high : float array
+        Its 90 % interval, ``low <= calibrated <= high``; NaN where nothing was calibrated.
+    """
+
+    raw: FloatArray
+    calibrated: FloatArray
+    low: FloatArray
+    high: FloatArray
 
 
 @dataclass(frozen=True)
@@ -23,8 +46,8 @@ class CrossFittedModel:
 
     pipelines: Sequence[Pipeline]
 
-    def predict(self, frame: pd.DataFrame, folds: npt.NDArray[np.integer]) -> FloatArray:
-        """Return churn probabilities of shape (n_rows,).
+    def predict(self, frame: pd.DataFrame, folds: npt.NDArray[np.integer]) -> Predictions:
+        """Return what the model says of each row.
 
         Parameters
         ----------
@@ -32,7 +55,8 @@ class CrossFittedModel:
             Rows of `FeatureContract.to_frame`.
         folds : integer array of shape (n_rows,)
             The fold of each training customer, `NOT_TRAINED_ON` for anyone else. A training
-            customer takes the probability of their fold's pipeline, anyone else the mean of all.
+            customer takes what their fold's pipeline says, anyone else the mean of all in log-odds,
+            so that the contributions of the pipelines average to those of the model.
 
         Raises
         ------
@@ -47,21 +71,37 @@ class CrossFittedModel:
             )
         if len(present) == 1:
             return self._predict_fold(frame, int(present[0]))
-        probabilities = np.empty(len(frame))
+        result = Predictions(*(np.empty(len(frame)) for _ in fields(Predictions)))
         for fold in present:
             rows = np.flatnonzero(folds == fold)
-            probabilities[rows] = self._predict_fold(frame.take(rows), int(fold))
-        return probabilities
+            part = self._predict_fold(frame.take(rows), int(fold))
+            for field in fields(Predictions):
+                getattr(result, field.name)[rows] = getattr(part, field.name)
+        return result
 
-    def _predict_fold(self, frame: pd.DataFrame, fold: int) -> FloatArray:
+    def _predict_fold(self, frame: pd.DataFrame, fold: int) -> Predictions:
         if fold != NOT_TRAINED_ON:
-            return _churned(self.pipelines[fold], frame)
-        total = np.zeros(len(frame))
-        for pipeline in self.pipelines:
-            total += _churned(pipeline, frame)
-        return total / len(self.pipelines)
+            return _predict(self.pipelines[fold], frame)
+        return mean_in_log_odds([_predict(pipeline, frame) for pipeline in self.pipelines])
 
 
-def _churned(pipeline: Pipeline, frame: pd.DataFrame) -> FloatArray:
-    probabilities: FloatArray = pipeline.predict_proba(frame)[:, 1]
-    return probabilities
+def mean_in_log_odds(parts: Sequence[Predictions]) -> Predictions:
+    """Return the mean of several pipelines' predictions of the same rows, taken in log-odds."""
+    if len(parts) == 1:
+        return parts[0]
+    return Predictions(
+        *(
+            expit(sum(logit(getattr(part, field.name)) for part in parts) / len(parts))
+            for field in fields(Predictions)
+        )
+    )
+
+
+def _predict(pipeline: Pipeline, frame: pd.DataFrame) -> Predictions:
+    """Return what one pipeline says; an uncalibrated one says the raw probability, without an interval."""
+    model = pipeline[-1]
+    if not isinstance(model, CalibratedClassifier):
+        raw = clip_probabilities(pipeline.predict_proba(frame)[:, 1])
+        unknown = np.full(len(raw), np.nan)
+        return Predictions(raw, raw, unknown, unknown)
+    return Predictions(*model.predict_with_interval(pipeline[:-1].transform(frame)))

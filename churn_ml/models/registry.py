@@ -1,39 +1,58 @@
-"""Registered models and their deployments: ``ml.model_versions`` and ``ml.model_deployments``.
+"""Registered models with gates, statuses and artifacts: ``ml.model_versions`` is the truth about them."""
 
-These tables are the truth about models. Promoting is an act of its own, recorded with who and why,
-and dated by a cut-off in data time.
-"""
-
-import logging
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
-from churn_ml.errors import ModelError, NoChampion
+from sklearn.pipeline import Pipeline
+
+from churn_ml.errors import ArtifactError, ModelError
 from churn_ml.features.contract import FeatureContract
-from churn_ml.models.artifacts import load_pipelines
+from churn_ml.models.artifacts import load_artifact
+from churn_ml.models.contributions import Reference
 from churn_ml.models.crossfit import CrossFittedModel
+from churn_ml.models.golden_rows import check_golden_rows
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 
-log = logging.getLogger(__name__)
-
 _VERSION_COLUMNS = (
-    "model_version, run_id, dataset, label_definition, family, validation, as_of_date, known_as_of,"
-    " seed, fold_count, row_count, churned_count, metrics, recorded_at"
+    "model_version, status, run_id, dataset, label_definition, family, value_family, calibration,"
+    " validation, as_of_date, known_as_of, seed, fold_count, row_count, churned_count, metrics, parameters,"
+    " training_sha256, recorded_at"
+)
+_FROM = "from ml.model_versions join ml.model_statuses using (model_version)"
+_ARTIFACT = (
+    "select family, value_family, label_definition, feature_contract, artifact, artifact_sha256,"
+    " library_versions, fold_count, golden_rows from ml.model_versions where model_version = %s"
+)
+_GATES = (
+    "select gate, subject, severity, observed, interval_low, interval_high, threshold_low, threshold_high,"
+    " verdict, detail from ml.gate_results where model_version = %s order by gate, subject"
+)
+_DEPLOYMENTS = (
+    "select alias, valid_from, nullif(valid_to, 'infinity') as valid_to, reason, override_reason,"
+    " restored_valid_from, recorded_by, recorded_at from ml.model_deployments"
+    " where model_version = %s order by deployment_id"
 )
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One registered model without its artifact."""
+    """One registered model without its artifact.
+
+    `status` is development, staging, production, archived or rejected, derived from the deployments and
+    gates.
+    """
 
     model_version: str
+    status: str
     run_id: str
     dataset: str
     label_definition: str
     family: str
+    value_family: str | None
+    calibration: str
     validation: str
     as_of_date: date
     known_as_of: datetime
@@ -42,18 +61,26 @@ class ModelVersion:
     row_count: int
     churned_count: int
     metrics: dict[str, Any]
+    parameters: dict[str, Any]
+    training_sha256: str | None
     recorded_at: datetime
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A registered model, ready to predict."""
+    """A registered model that was checked and is ready to predict.
+
+    `reference` holds the training quantiles and centres that reasons are told by; `value_pipeline` is
+    the regression of expected months retained, where the model has one.
+    """
 
     model_version: str
     family: str
     label_definition: str
     contract: FeatureContract
     model: CrossFittedModel
+    reference: Reference
+    value_pipeline: Pipeline | None = None
 
     @cached_property
     def fold_count(self) -> int:
@@ -62,37 +89,40 @@ class LoadedModel:
 
 
 def load_model(settings: Settings, model_version: str) -> LoadedModel:
-    """Load the artifact of `model_version`; see `load_pipelines` for what is refused.
+    """Load the artifact of `model_version` after its sha256, library versions, types and golden rows.
 
     Raises
     ------
     ModelError
         If there is no such version, or its artifact does not hold one pipeline per fold.
     ArtifactError
-        If the artifact may not be loaded.
+        If the artifact may not be loaded or predicts otherwise than when it was registered; see
+        `load_artifact` and `check_golden_rows`.
     """
     with connect(settings, Role.SCORER) as scorer:
-        row = scorer.execute(
-            "select family, label_definition, feature_contract, artifact, artifact_sha256, library_versions,"
-            " fold_count"
-            " from ml.model_versions where model_version = %s",
-            [model_version],
-        ).fetchone()
+        row = scorer.execute(_ARTIFACT, [model_version]).fetchone()
         if row is None:
-            raise ModelError(_no_such_version(scorer, model_version))
-    family, label, contract, artifact, sha256, versions, fold_count = row
-    model = load_pipelines(bytes(artifact), str(sha256), str(family), versions)
-    if len(model.pipelines) != fold_count:
-        raise ModelError(
-            f"Expected {fold_count} fold pipelines in {model_version}, found {len(model.pipelines)}. "
-            "Promote another version."
-        )
+            raise ModelError(no_such_version(scorer, model_version))
+    family, value_family, label, columns, content, sha256, versions, fold_count, golden_rows = row
+    try:
+        artifact = load_artifact(bytes(content), str(sha256), str(family), versions, value_family)
+        if len(artifact.pipelines) != fold_count:
+            raise ArtifactError(
+                f"Expected {fold_count} fold pipelines, found {len(artifact.pipelines)}. Promote another "
+                "version."
+            )
+        contract = FeatureContract.from_json(columns)
+        check_golden_rows(golden_rows, contract, artifact.model, artifact.value_pipeline)
+    except ArtifactError as error:
+        raise ArtifactError(f"{model_version} is not used. {error}") from error
     return LoadedModel(
         model_version,
         str(family),
         str(label),
-        FeatureContract.from_json(contract),
-        model,
+        contract,
+        artifact.model,
+        artifact.reference,
+        artifact.value_pipeline,
     )
 
 
@@ -100,7 +130,7 @@ def list_versions(settings: Settings) -> list[ModelVersion]:
     """Return the registered models, newest first."""
     with connect(settings, Role.TRAINER) as trainer:
         rows = trainer.execute(
-            f"select {_VERSION_COLUMNS} from ml.model_versions order by recorded_at desc, model_version"  # noqa: S608
+            f"select {_VERSION_COLUMNS} {_FROM} order by recorded_at desc, model_version"
         ).fetchall()
     return [ModelVersion(*row) for row in rows]
 
@@ -108,6 +138,17 @@ def list_versions(settings: Settings) -> list[ModelVersion]:
 def version_of_run(settings: Settings, run_id: str) -> ModelVersion | None:
     """Return the model that the training run `run_id` registered, if it did."""
     return next((version for version in list_versions(settings) if version.run_id == run_id), None)
+
+
+def find_trained(settings: Settings, training_sha256: str) -> str | None:
+    """Return the newest model version of an equal training: same rows, configuration, seed and libraries."""
+    with connect(settings, Role.TRAINER) as trainer:
+        row = trainer.execute(
+            "select model_version from ml.model_versions where training_sha256 = %s"
+            " order by recorded_at desc limit 1",
+            [training_sha256],
+        ).fetchone()
+    return str(row[0]) if row else None
 
 
 def show_version(settings: Settings, model_version: str) -> dict[str, Any]:
@@ -119,128 +160,53 @@ def show_version(settings: Settings, model_version: str) -> dict[str, Any]:
         If there is no such version.
     """
     with connect(settings, Role.TRAINER) as trainer:
-        cursor = trainer.execute(
-            f"select {_VERSION_COLUMNS}, feature_contract, library_versions, artifact_sha256,"  # noqa: S608
-            " length(artifact) as artifact_byte_count from ml.model_versions where model_version = %s",
-            [model_version],
-        )
-        row = cursor.fetchone()
-        if row is None:
-            raise ModelError(_no_such_version(trainer, model_version))
-        details = dict(zip([column.name for column in cursor.description or []], row, strict=True))
-        details["gates"] = _read_dicts(
+        found = _read_dicts(
             trainer,
-            "select gate, observed, threshold_low, threshold_high, verdict from ml.gate_results"
-            " where model_version = %s order by gate",
+            f"select {_VERSION_COLUMNS}, feature_contract, library_versions, artifact_sha256,"
+            " length(artifact) as artifact_byte_count, jsonb_array_length(golden_rows -> 'folds')"
+            f" as golden_row_count, card is not null as has_card {_FROM} where model_version = %s",
             model_version,
         )
-        details["deployments"] = _read_dicts(
-            trainer,
-            "select alias, valid_from, reason, recorded_by, recorded_at from ml.model_deployments"
-            " where model_version = %s order by valid_from",
-            model_version,
-        )
+        if not found:
+            raise ModelError(no_such_version(trainer, model_version))
+        details = found[0]
+        details["gates"] = _read_dicts(trainer, _GATES, model_version)
+        details["deployments"] = _read_dicts(trainer, _DEPLOYMENTS, model_version)
     return details
 
 
-def promote(
-    settings: Settings, model_version: str, valid_from: datetime, reason: str, recorded_by: str
-) -> None:
-    """Make `model_version` the champion from the cut-off `valid_from` on.
+def read_card(settings: Settings, model_version: str) -> str:
+    """Return the model card of `model_version`, one self-contained HTML page.
 
     Raises
     ------
     ModelError
-        If the version is unknown or failed a gate, `valid_from` has no time zone or is not after
-        every published night's cut-off, another champion begins at the same cut-off, or no
-        reason is given.
+        If there is no such version, or it has no card.
     """
-    if valid_from.tzinfo is None:
-        raise ModelError(
-            f"Expected valid_from as a cut-off with a time zone, found {valid_from.isoformat()}. "
-            f"Write {valid_from.isoformat()}+00:00 for UTC."
-        )
-    if not reason.strip() or not recorded_by.strip():
-        raise ModelError("Expected a reason and a name for a promotion, found an empty one. State both.")
     with connect(settings, Role.TRAINER) as trainer:
-        _check_promotable(trainer, model_version)
-        _check_not_published(trainer, valid_from)
-        inserted = trainer.execute(
-            "insert into ml.model_deployments (alias, model_version, valid_from, recorded_by, reason)"
-            " values ('champion', %s, %s, %s, %s) on conflict do nothing",
-            [model_version, valid_from, recorded_by.strip(), reason.strip()],
-        ).rowcount
-    if not inserted:
+        row = trainer.execute(
+            "select card from ml.model_versions where model_version = %s", [model_version]
+        ).fetchone()
+        if row is None:
+            raise ModelError(no_such_version(trainer, model_version))
+    if row[0] is None:
         raise ModelError(
-            f"Expected no champion that begins at {valid_from.isoformat()}, found one: deployments are never "
-            "edited. Choose a later cut-off that is before the next night's."
+            f"Expected a card with {model_version}, found none: it was registered without one. "
+            f"See `churn-ml model show {model_version}`, or train a new model."
         )
-    log.info("promoted %s, champion from %s on", model_version, valid_from.isoformat())
+    return str(row[0])
 
 
-def champion_at(settings: Settings, known_as_of: datetime) -> str:
-    """Return the model version that is champion at the cut-off `known_as_of`.
-
-    Raises
-    ------
-    NoChampion
-        If no deployment begins at or before it; the message holds the command to type.
-    """
-    with connect(settings, Role.SCORER) as scorer:
-        [(champion,)] = scorer.execute("select ml.champion_at(%s)", [known_as_of]).fetchall()
-        if champion is None:
-            raise NoChampion(_no_champion(scorer, known_as_of))
-    return str(champion)
-
-
-def _check_promotable(trainer: Connection, model_version: str) -> None:
-    known = trainer.execute(
-        "select from ml.model_versions where model_version = %s", [model_version]
-    ).fetchone()
-    if known is None:
-        raise ModelError(_no_such_version(trainer, model_version))
-    failed = trainer.execute(
-        "select gate, observed, threshold_low, threshold_high from ml.gate_results"
-        " where model_version = %s and verdict = 'fail' order by gate",
-        [model_version],
-    ).fetchall()
-    if failed:
-        gates = "; ".join(
-            f"{gate} {observed} (limits {low} to {high})" for gate, observed, low, high in failed
-        )
-        raise ModelError(
-            f"Expected {model_version} to have passed its gates, found failed: {gates}. "
-            "It stays registered and is not promoted; train a new model."
-        )
-
-
-def _check_not_published(trainer: Connection, valid_from: datetime) -> None:
-    row = trainer.execute("select ops.last_published_cut_off()").fetchone()
-    if row is not None and row[0] is not None and row[0] >= valid_from:
-        raise ModelError(
-            "Expected valid_from after every cut-off that was ever published, found "
-            f"{valid_from.isoformat()} while a night was published with {row[0].isoformat()}: who was "
-            "champion on a published night never changes. Choose a later cut-off."
-        )
-
-
-def _no_such_version(connection: Connection, model_version: str) -> str:
+def no_such_version(connection: Connection, model_version: str) -> str:
+    """Return the message for an unknown version, with the known ones."""
     return (
         f"Expected model version {model_version!r} in ml.model_versions, found no such row. "
-        f"Registered: {_available(connection)}."
+        f"Registered: {available_versions(connection)}."
     )
 
 
-def _no_champion(connection: Connection, known_as_of: datetime) -> str:
-    return (
-        f"Expected a champion at the cut-off {known_as_of.isoformat()}, found no deployment that begins at "
-        "or "
-        f"before it. Registered: {_available(connection)}. Run `churn-ml model promote <version> "
-        f'--valid-from {known_as_of.isoformat()} --reason "..."` and start the night again.'
-    )
-
-
-def _available(connection: Connection) -> str:
+def available_versions(connection: Connection) -> str:
+    """Return the newest versions with their families, for a message."""
     rows = connection.execute(
         "select model_version, family from ml.model_versions order by recorded_at desc limit 20"
     ).fetchall()

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import RaiseException
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from churn_ml.errors import SettingsError, WarehouseError
 from churn_ml.settings import Settings
@@ -20,6 +21,7 @@ __all__ = [
     "Connection",
     "RaiseException",
     "Role",
+    "SQLAlchemyError",
     "admin_url",
     "connect",
     "connect_admin",

@@ -33,6 +33,12 @@ DOORS = {
     "dbt": "services/dbt.py",
     "great_expectations": "quality/",
     "airflow": None,
+    "optuna": "training/search.py",
+    "mlflow": "models/mirror.py",
+    "matplotlib": "training/card",
+    "interpret": "models/",
+    "lightgbm": "models/",
+    "xgboost": "models/",
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "manager", "misc"}
 

@@ -35,8 +35,8 @@ begin
             from optuna.trial_user_attributes as user_attributes
             where user_attributes.trial_id = trials.trial_id and user_attributes.key <> 'parameters'
         ), '{}'),
-        trials.datetime_start at time zone current_setting('TimeZone'),
-        trials.datetime_complete at time zone current_setting('TimeZone')
+        trials.datetime_start at time zone 'UTC',
+        trials.datetime_complete at time zone 'UTC'
     from optuna.trials
     inner join optuna.studies on trials.study_id = studies.study_id;
 end
@@ -111,11 +111,19 @@ comment on column ml.gate_results.interval_low is 'Lower end of the 90 % interva
 alter table ml.model_deployments
 add column valid_to timestamptz not null default 'infinity',
 add column override_reason text check (length(trim(override_reason)) > 0),
+add column restored_valid_from timestamptz,
+add column retired_by text check (length(trim(retired_by)) > 0),
+add column retired_reason text check (length(trim(retired_reason)) > 0),
+add constraint retired_with_a_reason check ((retired_by is null) = (retired_reason is null)),
 drop constraint model_deployments_alias_valid_from_key;
 comment on column ml.model_deployments.valid_to
 is 'First cut-off at which it holds no longer; equal to valid_from where it was withdrawn before any night.';
 comment on column ml.model_deployments.override_reason
 is 'Why it was deployed although a gate had failed; null where all passed.';
+comment on column ml.model_deployments.restored_valid_from
+is 'Of a rollback: valid_from of the former deployment whose model it brought back; null of a promotion.';
+comment on column ml.model_deployments.retired_reason
+is 'Why it ended without another in its place; null where it holds or another took its place.';
 
 update ml.model_deployments as deployments
 set valid_to = following.valid_from
@@ -152,45 +160,107 @@ create or replace function ml.champion_at(known_as_of timestamptz)
 returns text language sql stable
 return ml.deployed_at('champion', $1);
 
-create function ml.deploy(
-    alias text, model_version text, valid_from timestamptz, recorded_by text, reason text,
-    override_reason text
-) returns bigint language plpgsql security definer set search_path = ''
+create function ml.end_deployments(alias text, valid_to timestamptz)
+returns setof bigint language plpgsql set search_path = ''
 as $$
 declare
     published timestamptz;
-    former ml.model_deployments;
-    deployed bigint;
 begin
+    -- Deployments one at a time, and none while a night is published (a landing shares that lock).
+    perform pg_advisory_xact_lock_shared(7203449);
     perform pg_advisory_xact_lock(7203450);
-    if $1 = 'champion' then
-        published := ops.last_published_cut_off();
-        if published >= $3 then
-            raise exception 'a night was published with the cut-off %: who was champion then never changes', published;
-        end if;
+    published := ops.last_published_cut_off();
+    if published >= $2 then
+        raise exception 'Expected a cut-off after every cut-off that was ever published, found % while a '
+            'night was published with %: who was % on a published night never changes. Give a later '
+            'cut-off, or none.', $2, published, $1;
     end if;
     -- Of what was to hold from here on or later nothing has been used: it is withdrawn.
+    return query
     update ml.model_deployments as deployments
-    set valid_to = deployments.valid_from
-    where deployments.alias = $1 and deployments.valid_from >= $3
-        and deployments.valid_to > deployments.valid_from;
-    update ml.model_deployments as deployments
-    set valid_to = $3
-    where deployments.alias = $1 and deployments.valid_from < $3 and deployments.valid_to > $3;
-    if $2 is not null then
-        insert into ml.model_deployments (
-            alias, model_version, valid_from, recorded_by, reason, override_reason
-        ) values ($1, $2, $3, $4, $5, $6)
-        returning deployment_id into deployed;
+    set valid_to = greatest($2, deployments.valid_from)
+    where deployments.alias = $1 and deployments.valid_to > $2
+        and deployments.valid_to > deployments.valid_from
+    returning deployments.deployment_id;
+end
+$$;
+comment on function ml.end_deployments
+is 'Let an alias name nobody from a cut-off on, and return the deployments that this ended or withdrew.';
+
+create function ml.refuse_failed_gates(model_version text)
+returns void language plpgsql set search_path = ''
+as $$
+declare
+    failed text;
+begin
+    select string_agg(
+        results.gate || coalesce(' of ' || nullif(results.subject, ''), '') || ' ' || results.observed::text
+        || ' (limits ' || coalesce(results.threshold_low::text, 'none') || ' to '
+        || coalesce(results.threshold_high::text, 'none') || ')', '; ' order by results.gate, results.subject
+    ) into failed
+    from ml.gate_results as results
+    where results.model_version = $1 and results.severity = 'block' and results.verdict = 'fail';
+    if failed is null and not exists (
+        select from ml.gate_results as results
+        where results.model_version = $1 and results.severity = 'block' and results.verdict = 'pass'
+    ) then
+        failed := 'not one that was tried';
     end if;
+    if failed is not null then
+        raise exception 'Expected % to have passed its blocking gates, found failed: %. Train a new model, or '
+            'deploy it all the same with a reason that is kept: --override "<why>".', $1, failed;
+    end if;
+end
+$$;
+
+create function ml.deploy(
+    alias text, model_version text, valid_from timestamptz, recorded_by text, reason text,
+    override_reason text default null, restored_valid_from timestamptz default null
+) returns bigint language plpgsql security definer set search_path = ''
+as $$
+declare
+    deployed bigint;
+begin
+    perform ml.end_deployments($1, $3);
+    if $7 is not null and not exists (
+        select from ml.model_deployments as deployments
+        where deployments.alias = $1 and deployments.model_version = $2 and deployments.valid_from = $7
+    ) then
+        raise exception 'Expected a former deployment of % as % from % to bring back, found none', $2, $1, $7;
+    end if;
+    if $6 is null and $7 is null then
+        perform ml.refuse_failed_gates($2);
+    end if;
+    insert into ml.model_deployments (
+        alias, model_version, valid_from, recorded_by, reason, override_reason, restored_valid_from
+    ) values ($1, $2, $3, $4, $5, $6, $7)
+    returning deployment_id into deployed;
     return deployed;
 end
 $$;
 comment on function ml.deploy
 is 'Let an alias name a model from a cut-off on; the former one ends there, later ones are withdrawn.';
+
+create function ml.retire(alias text, valid_to timestamptz, retired_by text, retired_reason text)
+returns bigint language plpgsql security definer set search_path = ''
+as $$
+declare
+    ended bigint[];
+begin
+    if $1 = 'champion' then
+        raise exception 'Expected challenger or shadow to retire, found champion: promote or roll back instead';
+    end if;
+    ended := array(select ml.end_deployments($1, $2));
+    update ml.model_deployments as deployments
+    set retired_by = $3, retired_reason = $4
+    where deployments.deployment_id = any(ended);
+    return cardinality(ended);
+end
+$$;
+comment on function ml.retire is 'Let a challenger or shadow score no longer from a cut-off on.';
 revoke insert on ml.model_deployments from churn_trainer;
-revoke execute on function ml.deploy from public;
-grant execute on function ml.deploy to churn_trainer;
+revoke execute on function ml.end_deployments, ml.refuse_failed_gates, ml.deploy, ml.retire from public;
+grant execute on function ml.deploy, ml.retire to churn_trainer;
 
 create view ml.model_statuses as
 select
@@ -253,3 +323,36 @@ drop constraint pipeline_runs_run_kind_check,
 add constraint pipeline_runs_run_kind_check check (
     run_kind in ('night', 'training', 'reproduce', 'restate', 'challenger', 'shadow')
 );
+
+-- Challengers and shadows: runs of their own beside a night --------------------------------
+alter table ops.pipeline_runs
+add column beside_run_id text references ops.pipeline_runs,
+add constraint beside_a_night check (
+    (beside_run_id is not null) = (run_kind in ('challenger', 'shadow'))
+) not valid;
+comment on column ops.pipeline_runs.beside_run_id
+is 'Of a challenger or shadow run: the night whose features it scores, never to be published.';
+create index on ops.pipeline_runs (beside_run_id) where beside_run_id is not null;
+
+create function ops.open_beside(run_id text, run_kind text, night_run_id text)
+returns void language plpgsql security definer set search_path = ''
+as $$
+begin
+    insert into ops.pipeline_runs (
+        run_id, run_kind, dataset, as_of_date, known_as_of, code_version, configuration_sha256,
+        label_definition, library_versions, beside_run_id
+    )
+    select
+        $1, $2, nights.dataset, nights.as_of_date, nights.known_as_of, nights.code_version,
+        nights.configuration_sha256, nights.label_definition, nights.library_versions, nights.run_id
+    from ops.pipeline_runs as nights
+    where nights.run_id = $3 and nights.run_kind = 'night';
+    if not found then
+        raise exception 'run % is no night to score beside', $3;
+    end if;
+end
+$$;
+comment on function ops.open_beside
+is 'Open a challenger or shadow run with the date, cut-off, code and configuration of a night.';
+revoke execute on function ops.open_beside from public;
+grant execute on function ops.open_beside to churn_scorer;
