@@ -40,6 +40,14 @@ _TABLES = {
     "customer_labels": f"{_KEY}, label_definition text, churned boolean, label_status text, churn_date date,"
     " value_lost_amount numeric, treatment_status text",
     "customer_values": f"{_KEY}, monthly_value_amount numeric(18,2), currency text, value_status text",
+    "customer_retention": f"{_KEY}, label_definition text, retained_days double precision,"
+    " is_censored boolean, churn_date date",
+    "customer_attributes": f"{_KEY}, segment text, region text, plan text, contract text, tenure_group text,"
+    " tenure_group_sort integer",
+    "decision_parameters": "dataset text, label_definition text, valid_from date, valid_to date,"
+    " tier_medium_from numeric, tier_high_from numeric, value_horizon_months integer, margin_share numeric,"
+    " contact_cost_amount numeric, offer_cost_amount numeric, acceptance_share numeric, currency text,"
+    " max_age_days integer",
     "label_definition": "dataset text, label_definition text, gap_days integer, horizon_days integer,"
     " grace_days integer, late_allowance_days integer, is_involuntary_included boolean",
     "feature_contract": "feature_name text, data_type text, feature_window text, unit text, sensitivity text,"
@@ -117,6 +125,11 @@ def create_dated_tables(settings: Settings) -> None:
             "insert into features.label_definition values ('subscriptions', %s, %s, %s, %s, %s, true)",
             [LABEL, *SPANS],
         )
+        transformer.execute(
+            "insert into features.decision_parameters values ('subscriptions', %s, '2015-01-01', null, 0.05,"
+            " 0.15, 12, 0.6, 3, 30, 0.3, 'USD', 2)",
+            [LABEL],
+        )
     contract = pd.DataFrame({"name": list(FEATURES), "type": list(FEATURES.values()), "window": "point",
                              "unit": "none", "sensitivity": "none", "leakage": "safe"})  # fmt: skip
     _load(settings, "feature_contract", contract.assign(actionable=False, position=range(len(FEATURES))))
@@ -139,6 +152,10 @@ def load_panel(
     _load(settings, "customer_labels", labels)
     _load(settings, "customer_values",
           key.assign(value=rows["monthly_price_amount"], currency="USD", status="known"))  # fmt: skip
+    described = rows[["customer_type", "region", "plan_tier", "contract"]]
+    _load(settings, "customer_attributes", key.join(described)
+          .assign(tenure_group=np.where(rows["tenure_days"] < 366, "up_to_12_months", "over_12_months"),
+                  sort=np.where(rows["tenure_days"] < 366, 1, 2)))  # fmt: skip
     name_nights(settings, run_id, sorted(set(rows["as_of_date"])))
 
 

@@ -1,17 +1,13 @@
 """
-### churn_training: one candidate model from what was known at a cut-off
+### churn_training: one model, the best of several candidates, from what was known at a cut-off
 
-**Produces** one row of `ml.model_versions`: the fitted pipelines, their feature contract, seed and metrics.
-**Key**: `model_version`, with the `run_id` that `open_run` mints. Nothing is published or promoted:
-`churn-ml model promote` is an act of its own, with a reason.
-**When**: where `CHURN_SCHEDULES=on` weekly or every third day, by `CHURN_TRAINING_SCHEDULE`; otherwise when
-triggered. It starts paused. Training knows what had landed by the end of the data interval.
-
-**A failure** leaves the champion in place. The row in `ops.pipeline_runs` is closed as `failed` with the task
-and its message; `CHURN_WEBHOOK_URL` is told once. A retry of `panel` builds the past nights still missing.
-
-**Rerun one day**: `churn-ml train --cut-off 2026-11-01T02:00:00Z`, or clear `open_run` and everything behind
-it. The same cut-off, seed and code give the same model under a new version.
+**Produces** one row of `ml.model_versions`. Each family is searched in a task of its own (`ml.trials`).
+**Key**: `model_version`, with the `run_id` that `open_run` mints. Promotion is an act of its own.
+**When**: where `CHURN_SCHEDULES=on` by `CHURN_TRAINING_SCHEDULE`, else when triggered. It starts paused.
+**A failure** leaves the champion in place; `ops.pipeline_runs` has the task and its message. A retry repeats
+no finished trial, candidate or night of the panel. `select` fails where no candidate passes its gates.
+**Rerun one day**: `churn-ml train --cut-off 2026-11-01T02:00:00Z`, or clear `open_run` and all behind it.
+Green with skipped tasks means `unchanged`: the same rows gave a model before; `force` registers one again.
 """
 
 import os
@@ -23,13 +19,11 @@ from churn_ml.services.alerts import record_task_failure, report_failure
 from churn_ml.settings import load_settings
 
 DATASET = os.environ.get("CHURN_DATASET", "subscriptions")
-SCHEDULED = os.environ.get("CHURN_SCHEDULES") == "on"
-TIMETABLES = {
-    "weekly": sdk.CronDataIntervalTimetable("0 4 * * 0", "UTC"),
-    "every_third_day": sdk.DeltaDataIntervalTimetable(timedelta(days=3)),
-}
+TIMETABLES = {"weekly": sdk.CronDataIntervalTimetable("0 4 * * 0", "UTC"),
+              "every_third_day": sdk.DeltaDataIntervalTimetable(timedelta(days=3))}  # fmt: skip
 TIMETABLE = TIMETABLES[os.environ.get("CHURN_TRAINING_SCHEDULE", "weekly")]
 FINAL = ["SettingsError", "LandingError", "FeatureContractError", "TrainingError", "ModelError"]
+ROOMS = ("staging", "intermediate", "features")
 MODELS = sdk.Asset(f"{DATASET}_ml", f"churn://{DATASET}/ml")
 NO_RETRY = sdk.RetryRule([f"churn_ml.errors.{name}" for name in FINAL], sdk.RetryAction.FAIL)
 DEFAULTS = {
@@ -40,7 +34,7 @@ DEFAULTS = {
 
 
 @sdk.dag(
-    schedule=TIMETABLE if SCHEDULED else None,
+    schedule=TIMETABLE if os.environ.get("CHURN_SCHEDULES") == "on" else None,
     start_date=datetime(2026, 1, 1, 4, tzinfo=UTC),
     catchup=False,
     is_paused_upon_creation=True,
@@ -50,7 +44,11 @@ DEFAULTS = {
     tags=["churn", DATASET],
     params={
         "reason": sdk.Param("scheduled training", type="string", minLength=1, title="Why it runs"),
-        "seed": sdk.Param(20260101, type="integer", minimum=0, maximum=2**31 - 1, title="Seed of the folds"),
+        "seed": sdk.Param(20260101, type="integer", minimum=0, maximum=2**31 - 1, title="Seed of all draws"),
+        "force": sdk.Param(False, type="boolean", title="Train although nothing has changed"),
+        "trials": sdk.Param(None, type=["null", "integer"], minimum=1, title="Trials, if not as declared"),
+        "seconds": sdk.Param(None, type=["null", "integer"], minimum=1, title="Seconds, if not as declared"),
+        "candidates": sdk.Param(None, type=["null", "string"], title="Families, if not as declared"),
     },
     on_failure_callback=report_failure,
     default_args=DEFAULTS,
@@ -87,25 +85,31 @@ def churn_training():
 
         build_panel(load_settings(), run, try_number=ti.try_number)
 
+    @sdk.task.short_circuit
+    def plan(run, params=None):
+        from churn_ml.training.train import plan_parts
+
+        return plan_parts(load_settings(), run, params)
+
+    @sdk.task(max_active_tis_per_dagrun=2, map_index_template="{{ task.op_kwargs['family'] }}")
+    def candidate(plan, family):
+        from churn_ml.training.train import train_candidate
+
+        return train_candidate(load_settings(), plan, family).summary()
+
     @sdk.task(outlets=[MODELS])
-    def train(run, params=None, outlet_events=None):
-        from churn_ml.models.registry import version_of_run
-        from churn_ml.training.train import train_model
+    def select(work, outlet_events=None):
+        from churn_ml.training.train import select_model
 
-        summary = train_model(load_settings(), run, seed=params["seed"])
-        registered = version_of_run(load_settings(), run)
-        outlet_events[MODELS].extra = {"run_id": run, "rows": registered.row_count}
-        return {"model_version": summary.model_version, "family": summary.family, "metrics": summary.metrics}
-
-    def build(layer):
-        return dbt.override(task_id=f"dbt_{layer}")(layer, run)
-
-    def check(name):
-        return gate.override(task_id=f"gate_{name}")(name, run)
+        summary = select_model(load_settings(), work[0]["plan"])
+        outlet_events[MODELS].extra = {"run_id": work[0]["plan"]["run_id"], "rows": summary.row_count}
+        return summary.headline()
 
     run = open_run()
-    features = [build("staging"), build("intermediate"), build("features"), check("features")]
-    sdk.chain(settle(run), check("raw"), *features, panel(run), train(run))
+    built = [dbt.override(task_id=f"dbt_{room}")(room, run) for room in ROOMS]
+    raw, done = (gate.override(task_id=f"gate_{name}")(name, run) for name in ("raw", "features"))
+    work = plan(run)
+    sdk.chain(settle(run), raw, *built, done, panel(run), work, candidate.expand_kwargs(work), select(work))
 
 
 churn_training()

@@ -1,27 +1,31 @@
 """The rows a model of a dated dataset learns from: many dated observations per customer."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from churn_ml.declarations import Dataset, PanelDeclaration
 from churn_ml.errors import TrainingError
-from churn_ml.features.contract import FeatureContract, read_contract
 from churn_ml.features.stream import read_table
 from churn_ml.settings import Settings
 from churn_ml.training.folds import DateArray, LabelSpans
-from churn_ml.training.panel import LEAST_OF_EACH_OUTCOME, LEAST_ROWS
+from churn_ml.training.panel import (
+    LEAST_OF_EACH_OUTCOME,
+    LEAST_ROWS,
+    LabelledRows,
+    PanelColumns,
+    read_columns,
+)
+from churn_ml.training.panel_nights import PanelNight, check_nights, read_nights
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.runs import Run
-from churn_ml.warehouse.sql import SQL, Composed
+from churn_ml.warehouse.sql import SQL
 
 CUSTOMER_GROUPS = 3
 
@@ -33,36 +37,6 @@ _OWN_TYPES = {
     "churned": pa.bool_(),
     "monthly_value_amount": pa.float64(),
 }
-_COUNTS = """
-    select
-        label_nights.as_of_date,
-        label_nights.known_as_of,
-        case
-            when customer_population.customer_id is null then null
-            else coalesce(customer_labels.label_status, 'no_label')
-        end as label_status,
-        coalesce(customer_labels.treatment_status, 'none') as treatment_status,
-        customer_labels.churned is not null as is_labelled,
-        count(customer_population.customer_id) as customer_count,
-        count(customer_features.customer_id) as feature_count
-    from ops.label_nights
-    left join features.customer_population
-        on customer_population.as_of_date = label_nights.as_of_date
-        and customer_population.known_as_of = label_nights.known_as_of
-        and customer_population.is_eligible
-    left join features.customer_features
-        on customer_features.customer_id = customer_population.customer_id
-        and customer_features.as_of_date = customer_population.as_of_date
-        and customer_features.known_as_of = customer_population.known_as_of
-    left join features.customer_labels
-        on customer_labels.customer_id = customer_population.customer_id
-        and customer_labels.as_of_date = customer_population.as_of_date
-        and customer_labels.known_as_of = %s
-        and customer_labels.label_definition = %s
-    where label_nights.run_id = %s
-    group by 1, 2, 3, 4, 5
-    order by 1, 3, 4, 5
-"""
 # Features as each night knew them, labels as the training knows them.
 _OBSERVATIONS = """
     from ops.label_nights
@@ -112,6 +86,7 @@ _QUERY = SQL(
     from observations
     join features.customer_features using (customer_id, as_of_date, known_as_of)
     left join features.customer_values using (customer_id, as_of_date, known_as_of)
+    left join features.customer_attributes using (customer_id, as_of_date, known_as_of)
     where ml.customer_fold(observations.customer_id, %s, %s) < %s
     order by observations.as_of_date, observations.customer_id collate "C"
     """
@@ -119,55 +94,25 @@ _QUERY = SQL(
 
 
 @dataclass(frozen=True)
-class PanelNight:
-    """One as-of date of a panel: its cut-off and how many eligible customers had which label."""
+class DatedPanel(LabelledRows):
+    """Labelled observations in the order of (as_of_date, customer_id).
 
-    as_of_date: date
-    known_as_of: datetime
-    label_statuses: dict[str, int]
-    treated_count: int
-    held_out_count: int
-    trainable_count: int
-    customer_count: int
-    feature_count: int
-
-    def describe(self) -> dict[str, Any]:
-        """Return what the metrics of a model tell about the date, before any sampling."""
-        return {
-            "as_of_date": self.as_of_date.isoformat(),
-            "known_as_of": self.known_as_of.isoformat(),
-            "eligible_count": self.customer_count,
-            "label_statuses": self.label_statuses,
-            "treated_count": self.treated_count,
-            "held_out_count": self.held_out_count,
-        }
-
-
-@dataclass(frozen=True)
-class DatedPanel:
-    """Labelled observations in the order of (as_of_date, customer_id); one entry per row in each array.
-
-    `monthly_values` is NaN where the value is not known. `customer_groups` (0 to
-    `CUSTOMER_GROUPS` - 1) is a seeded hash of the customer, the same on every date. `nights` are
-    all that the run has labelled, those too young to be learned from included; `customer_count` is
-    the number of customers before the sample.
+    `customer_groups` (0 to `CUSTOMER_GROUPS` - 1) is a seeded hash of the customer, the same on every
+    date. `nights` are all that the run has labelled, those too young to be learned from included;
+    `customer_count` is the number of customers before the sample.
     """
 
-    contract: FeatureContract
     spans: LabelSpans
     nights: Sequence[PanelNight]
     customer_count: int
-    customer_ids: pa.ChunkedArray
     customer_groups: npt.NDArray[np.int16]
     as_of_dates: DateArray
-    frame: pd.DataFrame
-    churned: npt.NDArray[np.bool_]
-    monthly_values: npt.NDArray[np.float64]
 
-    @property
-    def row_count(self) -> int:
-        """Number of observations."""
-        return len(self.frame)
+    @cached_property
+    def customer_codes(self) -> npt.NDArray[np.int64]:
+        """A number per customer, the same on every date; shape (n_rows,)."""
+        codes = self.customer_ids.combine_chunks().dictionary_encode().indices
+        return np.asarray(codes.to_numpy(), np.int64)
 
     @property
     def dates(self) -> list[date]:
@@ -196,44 +141,42 @@ def read_dated_panel(settings: Settings, dataset: Dataset, run: Run, seed: int) 
     """
     declared = _declaration(dataset)
     with connect(settings, Role.TRAINER) as trainer:
-        contract = read_contract(trainer, dataset)
+        columns = read_columns(trainer, dataset)
         spans = _read_spans(trainer, dataset)
-        nights = _read_nights(trainer, dataset, run, declared)
-        _check_nights(nights, run, spans)
+        nights = read_nights(trainer, dataset, run, declared)
+        check_nights(nights, run, spans)
         days = [night.as_of_date for night in nights if night.trainable_count][-declared.most_dates :]
         selection = [run.known_as_of, dataset.label_definition, run.run_id, days, declared.treated == "keep"]
         customer_count, sample_limit = _sample(trainer, selection, seed, declared.most_customers)
         groups = [seed, CUSTOMER_GROUPS, seed, _SAMPLE_GROUPS, sample_limit]
-        types = _OWN_TYPES | contract.arrow_types
-        table = read_table(trainer, _query(contract), [*selection, *groups], types)
-    panel = _panel(table, contract, spans, nights, customer_count)
+        query = _QUERY.format(columns=columns.select_list())
+        table = read_table(trainer, query, [*selection, *groups], _OWN_TYPES | columns.types)
+    panel = _panel(table, columns, spans, nights, customer_count)
     _check_enough(panel, declared, run, dataset.label_definition)
     return panel
 
 
 def _panel(
     table: pa.Table,
-    contract: FeatureContract,
+    columns: PanelColumns,
     spans: LabelSpans,
     nights: Sequence[PanelNight],
     customer_count: int,
 ) -> DatedPanel:
     return DatedPanel(
-        contract=contract,
+        contract=columns.contract,
+        customer_ids=table.column("customer_id"),
+        frame=columns.contract.to_frame(table.select(columns.contract.names)),
+        churned=table.column("churned").to_numpy(),
+        monthly_values=table.column("monthly_value_amount").to_numpy(),
+        attributes=columns.attributes(table),
+        sensitive=columns.groups(table),
         spans=spans,
         nights=nights,
         customer_count=customer_count,
-        customer_ids=table.column("customer_id"),
         customer_groups=table.column("customer_group").to_numpy(),
         as_of_dates=table.column("as_of_date").to_numpy(),
-        frame=contract.to_frame(table.select(contract.names)),
-        churned=table.column("churned").to_numpy(),
-        monthly_values=table.column("monthly_value_amount").to_numpy(),
     )
-
-
-def _query(contract: FeatureContract) -> Composed:
-    return _QUERY.format(columns=contract.select_list("customer_features"))
 
 
 def _declaration(dataset: Dataset) -> PanelDeclaration:
@@ -258,62 +201,6 @@ def _read_spans(trainer: Connection, dataset: Dataset) -> LabelSpans:
             "build the features."
         )
     return LabelSpans(*rows[0])
-
-
-def _read_nights(
-    trainer: Connection, dataset: Dataset, run: Run, declared: PanelDeclaration
-) -> list[PanelNight]:
-    rows = trainer.execute(_COUNTS, [run.known_as_of, dataset.label_definition, run.run_id]).fetchall()
-    days = sorted({row[0] for row in rows})
-    return [_night([row for row in rows if row[0] == day], declared) for day in days]
-
-
-def _night(rows: Sequence[tuple[Any, ...]], declared: PanelDeclaration) -> PanelNight:
-    statuses: Counter[str] = Counter()
-    treatments: Counter[str] = Counter()
-    trainable = 0
-    for _, _, label_status, treatment_status, is_labelled, customer_count, _ in rows:
-        if customer_count:
-            statuses[label_status] += customer_count
-        if is_labelled:
-            treatments[treatment_status] += customer_count
-            if declared.treated == "keep" or treatment_status != "treated":
-                trainable += customer_count
-    return PanelNight(
-        as_of_date=rows[0][0],
-        known_as_of=rows[0][1],
-        label_statuses=dict(statuses),
-        treated_count=treatments["treated"],
-        held_out_count=treatments["held_out"],
-        trainable_count=trainable,
-        customer_count=sum(row[5] for row in rows),
-        feature_count=sum(row[6] for row in rows),
-    )
-
-
-def _check_nights(nights: Sequence[PanelNight], run: Run, spans: LabelSpans) -> None:
-    lacking = [
-        night for night in nights if night.feature_count != night.customer_count or not night.customer_count
-    ]
-    if lacking or not nights:
-        found = "; ".join(
-            f"{night.as_of_date} known as of {night.known_as_of.isoformat()}: {night.customer_count} "
-            f"eligible, {night.feature_count} with features"
-            for night in lacking
-        )
-        raise TrainingError(
-            "Expected one feature row per eligible customer of every night in ops.label_nights, found "
-            f"{found or 'no night'} for {run.run_id}. Build the panel "
-            "(churn_ml.services.panels.build_panel) and train again."
-        )
-    early = [night.as_of_date for night in nights
-             if night.trainable_count and spans.known_on(night.as_of_date) > run.as_of_date]  # fmt: skip
-    if early:
-        raise TrainingError(
-            f"Expected labels known by {run.as_of_date} only, found some of {', '.join(map(str, early))}, "
-            f"whose windows close {spans.closing_days} days later and wait {spans.late_allowance_days} days "
-            "for late data: leaving would be known before staying is. Mend features.customer_labels."
-        )
 
 
 def _sample(

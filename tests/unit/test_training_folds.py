@@ -14,11 +14,16 @@ from sklearn.model_selection import cross_val_score
 
 from churn_ml.errors import TrainingError
 from churn_ml.features.contract import FeatureContract
-from churn_ml.training.cross_sectional import cross_fit
 from churn_ml.training.dated_panel import DatedPanel
 from churn_ml.training.folds import ForwardFold, ForwardFolds, LabelSpans
-from churn_ml.training.gates import calibration_gate
 from churn_ml.training.panel import Panel
+from churn_ml.training.validation import (
+    calibrate_splits,
+    customer_groups,
+    customer_splits,
+    fold_of_rows,
+    plan_splits,
+)
 
 SPANS = LabelSpans(gap_days=7, horizon_days=30, grace_days=7, late_allowance_days=3)
 MONTH_ENDS = [date(2026, 1, 31), date(2026, 2, 28), date(2026, 3, 31), date(2026, 4, 30), date(2026, 5, 31)]
@@ -129,24 +134,68 @@ def test_scikit_learn_cannot_use_it_on_a_frame() -> None:
         cross_val_score(DummyClassifier(), frame, [0, 1, 0] * 5, cv=ForwardFolds(SPANS))
 
 
-def test_dated_rows_do_not_enter_the_snapshot_path() -> None:
-    twice = pa.chunked_array([["a", "b", "a"]])
-    with pytest.raises(TrainingError, match=r"found 3 rows of 2 customers.*ForwardFolds"):
-        Panel(FeatureContract(()), twice, pd.DataFrame({"x": range(3)}), np.zeros(3, np.int16),
-              np.zeros(3, bool), np.zeros(3))  # fmt: skip
-    dated = DatedPanel(
-        FeatureContract(()), SPANS, [], 2, twice, np.zeros(3, np.int16), rows_of(MONTH_ENDS[:3], 1),
-        pd.DataFrame({"x": range(3)}), np.zeros(3, bool), np.zeros(3),
+def dated_panel() -> DatedPanel:
+    frame = pd.DataFrame({"x": range(6)})
+    return DatedPanel(
+        contract=FeatureContract(()), customer_ids=pa.chunked_array([["a", "b", "a", "b", "a", "b"]]),
+        frame=frame, churned=np.arange(6) % 2 == 0, monthly_values=np.zeros(6), attributes=frame[[]],
+        sensitive=frame[[]], spans=SPANS, nights=[], customer_count=2,
+        customer_groups=np.zeros(6, np.int16), as_of_dates=rows_of(MONTH_ENDS[:3], 2),
     )  # fmt: skip
-    with pytest.raises(TrainingError, match=r"found DatedPanel.*out_of_time\.validate"):
-        cross_fit(dated, seed=1, fold_count=5)
 
 
-def test_a_true_model_of_few_leavers_is_not_refused_by_chance() -> None:
-    churned, probabilities = np.arange(4000) < 88, np.full(4000, 0.025)
-    assert calibration_gate(churned, probabilities).verdict == "fail"
-    widened = calibration_gate(churned, probabilities, standard_errors=2)
-    assert widened.threshold_low == pytest.approx(0.9 - 2 * np.sqrt(0.975 / 100), abs=1e-4)
-    assert widened.verdict == "pass"
-    many = calibration_gate(np.arange(400_000) < 8800, np.full(400_000, 0.025), standard_errors=2)
-    assert many.verdict == "fail"
+def snapshot(churned: np.ndarray) -> Panel:
+    count = len(churned)
+    frame = pd.DataFrame({"x": range(count)})
+    return Panel(
+        contract=FeatureContract(()), customer_ids=pa.chunked_array([[str(row) for row in range(count)]]),
+        frame=frame, churned=churned, monthly_values=np.zeros(count), attributes=frame[[]],
+        sensitive=frame[[]], folds=np.arange(count, dtype=np.int16) % 3,
+    )  # fmt: skip
+
+
+def test_dated_rows_do_not_enter_the_snapshot_path() -> None:
+    frame = pd.DataFrame({"x": range(3)})
+    with pytest.raises(TrainingError, match=r"found 3 rows of 2 customers.*ForwardFolds"):
+        Panel(FeatureContract(()), pa.chunked_array([["a", "b", "a"]]), frame, np.zeros(3, bool), np.zeros(3),
+              frame[[]], frame[[]], np.zeros(3, np.int16))  # fmt: skip
+    with pytest.raises(
+        TrainingError, match=r"no folds of customers for dated rows, found 5.*never at random"
+    ):
+        plan_splits(dated_panel(), repeats=1, fold_count=5, seed=1)
+
+
+def test_dated_rows_are_split_forward_once_however_often_it_is_asked_for() -> None:
+    panel = dated_panel()
+    [splits] = plan_splits(panel, repeats=3, fold_count=None, seed=1)
+    assert [(split.training.tolist(), split.validation.tolist()) for split in splits] == [([0, 1], [4, 5])]
+    assert fold_of_rows(splits, 6).tolist() == [-1, -1, -1, -1, 0, 0]
+    assert customer_groups(panel, np.array([0, 1, 4])).tolist() == [0, 1, 0]
+
+
+def test_snapshot_folds_are_stratified_seeded_and_drawn_anew_for_each_repeat() -> None:
+    panel = snapshot(np.arange(100) < 20)
+    first, second = plan_splits(panel, repeats=2, fold_count=5, seed=1)
+    for splits in (first, second):
+        assert sorted(np.concatenate([split.validation for split in splits])) == list(range(100))
+        assert [int(panel.churned[split.validation].sum()) for split in splits] == [4] * 5
+        for split in splits:
+            assert not set(split.training) & set(split.validation)
+    assert first[0].validation.tolist() != second[0].validation.tolist()
+    again, _ = plan_splits(panel, repeats=2, fold_count=5, seed=1)
+    assert [split.validation.tolist() for split in again] == [split.validation.tolist() for split in first]
+
+
+def test_a_row_is_calibrated_by_other_rows_only() -> None:
+    """The calibrator of a fold does not change with the outcomes of its own rows."""
+    rng = np.random.default_rng(2)
+    raw = rng.uniform(0.05, 0.95, 300)
+    churned = rng.random(300) < raw**2
+    panel = snapshot(churned)
+    splits = customer_splits(panel, 3)
+    own = splits[0].validation
+    turned = np.where(np.isin(np.arange(300), own), ~churned, churned)
+    said = calibrate_splits(panel, splits, raw, "sigmoid").calibrated
+    other = calibrate_splits(replace(panel, churned=turned), splits, raw, "sigmoid").calibrated
+    np.testing.assert_array_equal(said[own], other[own])
+    assert (said[splits[1].validation] != other[splits[1].validation]).any()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from psycopg import sql
 
-from churn_ml.models.registry import promote
+from churn_ml.models.deployments import promote
 from churn_ml.settings import Settings
 from churn_ml.training.train import train_model
 from churn_ml.warehouse.connection import Role, connect
@@ -35,7 +35,15 @@ _TABLES = {
     "customer_labels": "label_definition text, churned boolean, label_status text, churn_date date,"
     " value_lost_amount numeric",
     "customer_values": "monthly_value_amount numeric(18,2), currency text, value_status text",
+    "customer_attributes": "segment text, region text, plan text, contract text, tenure_group text,"
+    " tenure_group_sort integer",
 }
+DECISION_PARAMETERS = (
+    "dataset text, label_definition text, valid_from date, valid_to date, tier_medium_from numeric(6,4),"
+    " tier_high_from numeric(6,4), value_horizon_months integer, margin_share numeric(6,4),"
+    " contact_cost_amount numeric(18,2), offer_cost_amount numeric(18,2), acceptance_share numeric(6,4),"
+    " currency text, max_age_days integer"
+)
 _REAL_BOOLEANS = {
     "has_partner": "Partner",
     "has_dependents": "Dependents",
@@ -67,6 +75,11 @@ def create_feature_tables(settings: Settings) -> None:
             "create table features.feature_contract (feature_name text, data_type text, feature_window text,"
             " unit text, sensitivity text, leakage_class text, position integer,"
             " is_actionable boolean default false)"
+        )
+        transformer.execute(f"create table features.decision_parameters ({DECISION_PARAMETERS})")
+        transformer.execute(
+            "insert into features.decision_parameters values"
+            " ('telco', 'telco_30d', '2015-01-01', null, 0.4, 0.7, 12, 0.6, 2, 40, 0.3, 'USD', 35)"
         )
     for position, (name, data_type) in enumerate(FEATURES.items(), start=1):
         add_to_contract(settings, name, data_type, position=position,
@@ -100,10 +113,10 @@ def synthetic_customers(count: int, *, seed: int = 7, prefix: str = "c") -> pd.D
         frame[name] = rng.random(count) < 0.5
     frame["gender"] = rng.choice(["female", "male"], count)
     log_odds = (
-        0.2
-        - 0.04 * frame["tenure_months"]
-        + 0.012 * (frame["monthly_charges_amount"] - 65)
-        - 1.5 * (frame["contract"] != "month_to_month")
+        1.2
+        - 0.06 * frame["tenure_months"]
+        + 0.02 * (frame["monthly_charges_amount"] - 65)
+        - 2.5 * (frame["contract"] != "month_to_month")
     )
     frame["churned"] = rng.random(count) < 1 / (1 + np.exp(-log_odds))
     return frame
@@ -140,6 +153,18 @@ def load_customers(
     _load(settings, "customer_features", key.join(customers[list(FEATURES)]))
     _load(settings, "customer_labels", labels)
     _load(settings, "customer_values", values)
+    _load(settings, "customer_attributes", key.join(_attributes(customers)))
+
+
+def _attributes(customers: pd.DataFrame) -> pd.DataFrame:
+    tenure = customers["tenure_months"].fillna(0).to_numpy()
+    sort = np.searchsorted([12, 24, 48], tenure) + 1
+    names = np.array(["", "up_to_12_months", "13_to_24_months", "25_to_48_months", "over_48_months"])
+    return pd.DataFrame({
+        "segment": customers["internet_service"], "region": "not_stated",
+        "plan": customers["internet_service"], "contract": customers["contract"],
+        "tenure_group": names[sort], "tenure_group_sort": sort,
+    })  # fmt: skip
 
 
 def execute(settings: Settings, statement: str, parameters: Sequence[object] = ()) -> None:
