@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from churn_ml.landing.delivery import land_inbox
-from churn_ml.models.registry import promote
+from churn_ml.models.deployments import promote
 from churn_ml.publishing.publish import publish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night

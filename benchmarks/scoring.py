@@ -1,10 +1,12 @@
 """Rows per second of a night's scoring against the plain pandas way, on the same model.
 
-Run with ``python benchmarks/scoring.py [--rows 1000000] [--plain-rows 1000000]``. It starts an embedded
-server of its own in a temporary folder, fills the feature tables with synthetic customers, trains
-and promotes a model on 20,000 of them, and scores everyone twice, each in a process of its own:
+Run with ``python benchmarks/scoring.py [--rows 1000000] [--plain-rows 1000000] [--family lightgbm]``. It
+starts an embedded server of its own in a temporary folder, fills the feature tables with synthetic
+customers, trains and promotes a model on 20,000 of them, and scores everyone twice, each in a process
+of its own:
 
-- streamed: `churn_ml.scoring.night.score_night`, with its checks, hashes and out-of-fold scores;
+- streamed: `churn_ml.scoring.night.score_night`, with its checks, hashes, out-of-fold scores, intervals
+  and the reasons of every score;
 - plain: ``pandas.read_sql``, ``predict_proba`` of the same fold pipelines, ``DataFrame.to_sql``.
 
 Imports are not counted; peak memory is the whole process's.
@@ -46,7 +48,7 @@ def main() -> None:
     """Build the warehouse, run both ways, print both."""
     arguments = _parse_arguments()
     if arguments.child:
-        settings = Settings(_env_file=None, home=arguments.home, database_prefix="bench", dataset="telco")
+        settings = settings_of(arguments.home, arguments.family)
         run = {"streamed": score_streamed, "plain": score_plain}[arguments.child]
         print(json.dumps(run(settings, arguments.run_id, arguments.rows)))
         return
@@ -54,9 +56,7 @@ def main() -> None:
     from churn_ml.warehouse.provision import provision
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(
-            _env_file=None, home=Path(folder) / "home", database_prefix="bench", dataset="telco"
-        )
+        settings = settings_of(Path(folder) / "home", arguments.family)
         start_postgres(settings)
         try:
             provision(settings)
@@ -67,6 +67,18 @@ def main() -> None:
             _print_result(family, streamed, plain, _largest_difference(settings))
         finally:
             remove_postgres(settings)
+
+
+def settings_of(home: Path, family: str) -> Settings:
+    """Return the settings of the benchmark's own server, where `family` alone competes."""
+    return Settings(
+        _env_file=None,
+        home=home,
+        database_prefix="bench",
+        dataset="telco",
+        candidates=family,
+        search_trials=1,
+    )
 
 
 def build_features(settings: Settings, rows: int) -> None:
@@ -105,13 +117,27 @@ def build_features(settings: Settings, rows: int) -> None:
             f" from features.customer_features order by customer_id limit {TRAINED_ON}"
         )
         contract = ", ".join(
-            f"('{name}', '{data_type}', 'point', 'none', 'none', 'safe', {position})"
+            f"('{name}', '{data_type}', 'point', 'none', 'none', 'safe', false, {position})"
             for position, (name, data_type) in enumerate(TYPES.items())
         )
         transformer.execute(
             "create table features.feature_contract as select * from (values"
             f" {contract}) as rows"
-            " (feature_name, data_type, feature_window, unit, sensitivity, leakage_class, position)"
+            " (feature_name, data_type, feature_window, unit, sensitivity, leakage_class, is_actionable,"
+            " position)"
+        )
+        transformer.execute(
+            "create table features.customer_attributes as select customer_id, as_of_date, known_as_of,"
+            " internet_service as segment, 'not_stated' as region, internet_service as plan, contract,"
+            " case when tenure_months <= 24 then 'up_to_24_months' else 'over_24_months' end as tenure_group"
+            " from features.customer_features"
+        )
+        transformer.execute(
+            "create table features.decision_parameters as select 'telco' as dataset,"
+            " 'telco_30d' as label_definition, date '2015-01-01' as valid_from, null::date as valid_to,"
+            " 0.4 as tier_medium_from, 0.7 as tier_high_from, 12 as value_horizon_months,"
+            " 0.6 as margin_share, 2.0 as contact_cost_amount, 40.0 as offer_cost_amount,"
+            " 0.3 as acceptance_share, 'USD' as currency, 35 as max_age_days"
         )
     with connect_admin(settings, database=settings.warehouse_database) as admin:
         admin.execute("vacuum analyze")
@@ -120,7 +146,7 @@ def build_features(settings: Settings, rows: int) -> None:
 
 def train_and_open_night(settings: Settings) -> tuple[str, str]:
     """Train and promote a model and return the run of a night and the model's family."""
-    from churn_ml.models.registry import promote
+    from churn_ml.models.deployments import promote
     from churn_ml.training.train import train_model
     from churn_ml.warehouse.runs import open_run
 
@@ -142,10 +168,12 @@ def score_streamed(settings: Settings, run_id: str, rows: int) -> dict[str, floa
 def score_plain(settings: Settings, run_id: str, rows: int) -> dict[str, float]:
     """Score `rows` customers as a notebook does."""
     import pandas as pd
+    from scipy.special import expit, logit
     from sqlalchemy import create_engine
     from threadpoolctl import threadpool_limits
 
-    from churn_ml.models.registry import champion_at, load_model
+    from churn_ml.models.deployments import champion_at
+    from churn_ml.models.registry import load_model
     from churn_ml.scoring.night import peak_memory_mb
 
     started = time.monotonic()
@@ -154,9 +182,8 @@ def score_plain(settings: Settings, run_id: str, rows: int) -> dict[str, float]:
     frame = pd.read_sql(f"select * from features.customer_features limit {rows}", engine)
     features = frame[model.contract.names].astype(dict.fromkeys(BOOLEANS, float))
     with threadpool_limits(limits=1):  # as the streamed way, so that neither gains by the number of cores
-        frame["churn_probability"] = sum(
-            pipeline.predict_proba(features)[:, 1] for pipeline in model.model.pipelines
-        ) / len(model.model.pipelines)
+        log_odds = [logit(pipeline.predict_proba(features)[:, 1]) for pipeline in model.model.pipelines]
+        frame["churn_probability"] = expit(sum(log_odds) / len(log_odds))
     scores = frame[["customer_id", "as_of_date", "churn_probability"]].assign(
         run_id=run_id, model_version=model.model_version, scored_at=datetime.now(UTC)
     )
@@ -166,7 +193,7 @@ def score_plain(settings: Settings, run_id: str, rows: int) -> dict[str, float]:
 
 def _in_child(settings: Settings, way: str, run_id: str, rows: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--child", way, "--home", str(settings.home), "--run-id", run_id,
-               "--rows", str(rows)]  # fmt: skip
+               "--rows", str(rows), "--family", settings.candidates]  # fmt: skip
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return found
@@ -201,6 +228,7 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--plain-rows", type=int, default=None, help="default: as many as --rows")
+    parser.add_argument("--family", default="spline_logistic", help="the model that scores")
     parser.add_argument("--child", choices=["streamed", "plain"], help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--run-id", help=argparse.SUPPRESS)

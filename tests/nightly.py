@@ -5,7 +5,7 @@ from pathlib import Path
 
 from churn_ml.landing.delivery import land_inbox, land_path
 from churn_ml.landing.snapshots import settle_night
-from churn_ml.models.registry import promote
+from churn_ml.models.deployments import promote
 from churn_ml.publishing.publish import Publication, publish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night

@@ -2,15 +2,14 @@
 ### churn_nightly: one night of one dataset
 
 **Produces** a score for every eligible customer and the marts that BI reads, published in one step.
-**Key**: the `run_id` that `open_run` mints; BI sees one published run per as-of date.
+**Key**: the `run_id` that `open_run` mints; BI sees one published run per as-of date. Challenger and shadow
+models score in runs of their own, which are never published; one that fails only warns.
 **When**: 02:00 UTC where `CHURN_SCHEDULES=on`, else when triggered. It starts paused: promote a champion,
 then unpause. The cut-off is the end of the data interval, the as-of date the day before it; a snapshot
 dataset scores its newest snapshot up to that date.
-
 **A failure** stops every task behind it; BI keeps the last good night. The row in `ops.pipeline_runs` is
-closed as `failed` with the task and its message; `CHURN_WEBHOOK_URL` is told once. What a retry cannot
-mend is not retried. Green with skipped tasks means `unchanged`: that snapshot is published already.
-
+closed as `failed` with the message; `CHURN_WEBHOOK_URL` is told once. What a retry cannot mend is not
+retried. Green with skipped tasks means `unchanged`: that snapshot is published already.
 **Rerun one day**: `churn-ml night --as-of 2026-10-31`, or clear `open_run` and all behind it: a new run takes
 the former one's place. Once the cause is mended, clearing the failed tasks lets the same run go on.
 """
@@ -38,17 +37,10 @@ DEFAULTS = {
 
 @sdk.dag(
     schedule=sdk.CronDataIntervalTimetable("0 2 * * *", "UTC") if SCHEDULED else None,
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    is_paused_upon_creation=True,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=8),
-    doc_md=__doc__,
-    tags=["churn", DATASET],
+    start_date=datetime(2026, 1, 1, tzinfo=UTC), dagrun_timeout=timedelta(hours=8),
+    catchup=False, is_paused_upon_creation=True, max_active_runs=1, doc_md=__doc__, tags=["churn", DATASET],
     params={"reason": sdk.Param("nightly run", type="string", minLength=1, title="Why it is published")},
-    on_failure_callback=report_failure,
-    default_args=DEFAULTS,
-)
+    on_failure_callback=report_failure, default_args=DEFAULTS)  # fmt: skip
 def churn_nightly():  # noqa: C901 - each task counts as a branch
     @sdk.task
     def open_run(dag_run=None):
@@ -93,6 +85,12 @@ def churn_nightly():  # noqa: C901 - each task counts as a branch
         return {"rows": summary.rows_scored, "peak_memory_mb": summary.peak_memory_mb}
 
     @sdk.task
+    def score_challengers(run):
+        from churn_ml.scoring.challengers import score_challengers
+
+        return {beside.run_id: beside.failure for beside in score_challengers(load_settings(), run)}
+
+    @sdk.task
     def publish(run, params=None):
         from churn_ml.publishing.publish import publish_run
 
@@ -109,7 +107,9 @@ def churn_nightly():  # noqa: C901 - each task counts as a branch
 
     run = open_run()
     features = [check("raw"), build("staging"), build("intermediate"), build("features"), check("features")]
-    sdk.chain(land(run), settle(run), *features, score(run), build("marts"), check("marts"), publish(run))
+    scored = score(run)
+    sdk.chain(land(run), settle(run), *features, scored, build("marts"), check("marts"), publish(run))
+    sdk.chain(scored, score_challengers(run))
 
 
 churn_nightly()

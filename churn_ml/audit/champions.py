@@ -11,7 +11,7 @@ from churn_ml.warehouse.sql import SQL, Composed, Identifier
 
 log = logging.getLogger(__name__)
 
-_NEWEST = "select model_version from ml.model_deployments where alias = 'champion' order by valid_from desc"
+_NEWEST = "select model_version from ml.model_deployments where alias = 'champion' and valid_to = 'infinity'"
 _VERSIONS = "select model_version from ml.model_deployments where alias = 'champion'"
 # In the order of their foreign keys.
 _TABLES = {
@@ -54,16 +54,20 @@ def copy_champion(source: Settings, target: Settings) -> str | None:
 
 
 def begin_by(settings: Settings, cut_off: datetime, champion: str) -> bool:
-    """Let `champion` begin at the cut-off where no other one does; return whether that was needed.
+    """Let `champion` hold from the cut-off on where no other one does; return whether that was needed.
 
-    Only for a throw-away warehouse: who was champion on a night of the real one never changes.
+    It ends where the first other one begins. Only for a throw-away warehouse: who was champion on a
+    night of the real one never changes.
     """
     with connect(settings, Role.OWNER) as owner:
         inserted = owner.execute(
-            "insert into ml.model_deployments (alias, model_version, valid_from, recorded_by, reason)"
-            " select 'champion', %s, %s, 'audit', 'it begins after the audited night'"
-            " where ml.champion_at(%s) is null",
-            [champion, cut_off, cut_off],
+            "insert into ml.model_deployments"
+            " (alias, model_version, valid_from, valid_to, recorded_by, reason)"
+            " select 'champion', %(model)s, %(cut_off)s, coalesce(min(valid_from), 'infinity'), 'audit',"
+            " 'it begins after the audited night' from ml.model_deployments"
+            " where alias = 'champion' and valid_from > %(cut_off)s and valid_from < valid_to"
+            " having ml.champion_at(%(cut_off)s) is null",
+            {"model": champion, "cut_off": cut_off},
         ).rowcount
     return inserted > 0
 

@@ -61,7 +61,7 @@ def tables_of(dataset: Dataset) -> list[Table]:
 
 
 def _table(name: str, entity: Entity) -> Table:
-    return Table(name, tuple(entity.columns.values()), tuple(entity.key))
+    return Table(name, tuple(entity.open_columns), tuple(entity.key))
 
 
 def take_future_away(owner: Connection, dataset: Dataset, night: Night) -> int:

@@ -99,7 +99,7 @@ def _choose_customers(source: Connection, customers: int, seed: int) -> list[str
 def _copy_entity(
     source: Connection, owner: Connection, dataset: Dataset, entity: str, chosen: list[str]
 ) -> int:
-    declared = dataset.entities[entity].columns.values()
+    declared = dataset.entities[entity].open_columns
     columns = SQL(", ").join(map(Identifier, [*declared, *META_COLUMNS]))
     query = SQL("select {} from {}").format(columns, Identifier("raw", entity))
     parameters: list[object] = []

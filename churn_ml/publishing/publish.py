@@ -39,9 +39,9 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
     """
     run = read_run(settings, run_id)
     with connect(settings, Role.PUBLISHER) as publisher:
+        _require_whole_knowledge(publisher, run)
         _require_champion(publisher, run)
         _require_past_knowledge(publisher, run)
-        _require_whole_knowledge(publisher, run)
         former = publisher.execute(
             "select run_id from ops.published_runs where as_of_date = %s and run_id <> %s",
             [run.as_of_date, run_id],
@@ -87,7 +87,8 @@ def _require_past_knowledge(publisher: Connection, run: Run) -> None:
 def _require_whole_knowledge(publisher: Connection, run: Run) -> None:
     """Check that nothing which the run may know landed after its staging: a reproduction would see it.
 
-    The lock is that of `ops.publish_run`: what lands from here on becomes known later.
+    The lock is that of `ops.publish_run`: what lands from here on becomes known later, and no model is
+    deployed until the night is published.
     """
     publisher.execute("select pg_advisory_xact_lock(%s)", [PUBLICATION_LOCK])
     unread = publisher.execute(

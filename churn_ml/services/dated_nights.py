@@ -128,7 +128,7 @@ def _feature_files(project: Path, dataset: str) -> set[Path]:
         path
         for layer in ("staging", "intermediate", "features")
         for path in (project / "models" / layer / dataset).rglob("*.sql")
-        if path.stem != f"{dataset}__customer_labels"
+        if path.stem not in (f"{dataset}__customer_labels", f"{dataset}__customer_retention")
     }
     shared = set((project / "models" / "features").glob("*.sql")) | {project / "dbt_project.yml"}
     return models | shared | {*(project / "macros").rglob("*.sql"), *(project / "seeds").rglob("*.csv")}

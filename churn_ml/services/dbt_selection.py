@@ -19,16 +19,20 @@ def select_layer(layer: Layer) -> list[str]:
 
 
 def select_night(dataset: str) -> list[str]:
-    """Return dbt's options for one night's features: models only, without labels."""
+    """Return dbt's options for one night's features: models only, without outcomes."""
     return [
         "--select", f"path:models/intermediate/{dataset}", f"path:models/features/{dataset}",
-        "--exclude", f"{dataset}__customer_labels", "--resource-type", "model",
+        "--exclude", _outcomes(dataset), "--resource-type", "model",
     ]  # fmt: skip
 
 
 def select_labels(dataset: str) -> list[str]:
-    """Return dbt's options for the labels and their tests."""
-    return ["--select", f"{dataset}__customer_labels", "--indirect-selection", "buildable"]
+    """Return dbt's options for the labels, what is told from them, and the tests of both."""
+    return ["--select", _outcomes(dataset), "--indirect-selection", "buildable"]
+
+
+def _outcomes(dataset: str) -> str:
+    return f"{dataset}__customer_labels+,path:models/features/{dataset}"
 
 
 def select_rest(warehouse: Connection, manifest: Any, run_id: str, layer: Layer) -> list[str]:

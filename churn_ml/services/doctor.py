@@ -73,22 +73,37 @@ def _examine_warehouse(settings: Settings) -> Iterator[Finding]:
     yield Finding("schema", found == expected, f"migration {found}, newest {expected}", step)
 
 
+def _examine_deployments(settings: Settings) -> Iterator[Finding]:
+    with connect(settings, Role.PUBLISHER) as publisher:
+        deployed = publisher.execute(
+            "select alias, model_version, valid_from from ml.model_deployments where valid_to = 'infinity'"
+            " order by array_position(array['champion', 'challenger', 'shadow'], alias)"
+        ).fetchall()
+        failed = publisher.execute(
+            "select distinct on (run_kind) run_kind, run_id, status, failure from ops.pipeline_runs"
+            " where run_kind in ('challenger', 'shadow') order by run_kind, started_at desc"
+        ).fetchall()
+    aliases = {alias for alias, *_ in deployed}
+    if "champion" not in aliases:
+        yield Finding("champion", False, "none is deployed", "churn-ml train, then churn-ml model promote")
+    for alias, model_version, valid_from in deployed:
+        yield Finding(alias, True, f"{model_version} for cut-offs from {valid_from}")
+    for run_kind, run_id, status, failure in failed:
+        if status == "failed" and run_kind in aliases:
+            yield Finding(
+                f"last {run_kind}", False, f"{run_id} failed: {failure}", f"churn-ml run show {run_id}"
+            )
+
+
 def _examine_nights(settings: Settings) -> Iterator[Finding]:
     with connect(settings, Role.PUBLISHER) as publisher:
-        champion = publisher.execute(
-            "select model_version, valid_from from ml.model_deployments where alias = 'champion'"
-            " order by valid_from desc limit 1"
-        ).fetchone()
         failed = publisher.execute(
             "select run_id, failure from ops.pipeline_runs where status = 'failed'"
+            " and run_kind not in ('challenger', 'shadow')"
             " and started_at > (select coalesce(max(published_at), '-infinity') from ops.published_runs)"
             " order by started_at desc limit 1"
         ).fetchone()
         published = publisher.execute("select max(as_of_date) from ops.published_runs").fetchone()
-    if champion is None:
-        yield Finding("champion", False, "none is deployed", "churn-ml train, then churn-ml model promote")
-    else:
-        yield Finding("champion", True, f"{champion[0]} for cut-offs from {champion[1]}")
     last = published[0] if published else None
     yield Finding("published", True, f"last as-of date {last}" if last else "no night yet")
     if failed is not None:
@@ -100,5 +115,6 @@ _EXAMINATIONS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "disk": _examine_disk,
     "processes": _examine_processes,
     "warehouse": _examine_warehouse,
+    "deployments": _examine_deployments,
     "nights": _examine_nights,
 }

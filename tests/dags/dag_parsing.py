@@ -22,12 +22,14 @@ for file in sys.argv[1:]:
     bag.process_file(file)
 
 def describe(task):
+    found = task.on_failure_callback  # of a mapped task not in a list
+    callbacks = found if isinstance(found, list | tuple) else [found] if found else []
     return {
         "task_id": task.task_id, "owner": task.owner, "retries": task.retries,
         "backoff": task.retry_exponential_backoff, "retry_delay": task.retry_delay.total_seconds(),
         "timeout": task.execution_timeout and task.execution_timeout.total_seconds(),
         "upstream": sorted(task.upstream_task_ids), "outlets": [asset.name for asset in task.outlets],
-        "trigger_rule": task.trigger_rule.value, "callbacks": len(task.on_failure_callback),
+        "trigger_rule": task.trigger_rule.value, "callbacks": len(callbacks),
     }
 
 def intervals(dag, timetable, *, catchup=True, earliest=None):

@@ -25,7 +25,7 @@ print("RESULT", json.dumps({
     "tasks": {name: str(task.state) for name, task in tasks.items()},
     "tries": {name: task.try_number for name, task in tasks.items()},
     "returned": {name: task.xcom_pull(task_ids=name) for name, task in tasks.items()},
-}))
+}, default=list))
 """
 # dag.test() always starts a run anew: here it clears the failed tasks of the one there is instead.
 GO_ON = """

@@ -9,7 +9,7 @@ import pytest
 from dag_running import read_row, run_dag
 from nightly import read
 
-from churn_ml.models.registry import promote
+from churn_ml.models.deployments import promote
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 

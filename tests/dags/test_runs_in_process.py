@@ -61,7 +61,7 @@ def test_night_of_a_published_snapshot_is_green_and_skips_everything(
 
 def test_training_without_data_fails_and_closes_its_row(airflow: Settings, night: Settings) -> None:
     run = run_dag(airflow, night, "churn_training", "2026-11-01T02:00:00+00:00")
-    assert (run["state"], run["tasks"]["settle"], run["tasks"]["train"]) == (
+    assert (run["state"], run["tasks"]["settle"], run["tasks"]["select"]) == (
         "failed", "failed", "upstream_failed",
     )  # fmt: skip
     assert read_row(night, run["run_id"])[0] == "failed"

@@ -32,9 +32,13 @@ from churn_ml.audit.proofs import PROOFS, prove
 from churn_ml.features.contract import read_contract
 from churn_ml.features.stream import read_table
 from churn_ml.landing.delivery import land_path
+from churn_ml.models.calibration import calibrated, fit_calibrator
 from churn_ml.models.candidates import RandomForest
+from churn_ml.models.contributions import build_reference
+from churn_ml.models.deployments import champion_at, promote
+from churn_ml.models.golden_rows import choose_golden_rows
 from churn_ml.models.registration import GateResult, NewModel, register
-from churn_ml.models.registry import champion_at, promote, show_version
+from churn_ml.models.registry import show_version
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect_admin
 from churn_ml.warehouse.runs import open_run
@@ -83,7 +87,9 @@ def register_model(settings: Settings, bench: Bench) -> str:
         rows = read_table(auditor, query, [], {"customer_id": pa.string()} | contract.arrow_types)
     churned = np.arange(rows.num_rows) % 3 == 0
     frame = contract.to_frame(rows.select(contract.names))
-    pipeline = RandomForest(tree_count=5, least_leaf=1).build(contract, 1).fit(frame, churned)
+    forest = RandomForest(tree_count=5, least_leaf=1).build(contract, 1).fit(frame, churned)
+    raw = forest.predict_proba(frame)[:, 1]
+    pipeline = calibrated(forest, fit_calibrator("none", raw, churned, seed=1))
     night, run = bench.night, open_run(settings, "training", cut_off_after(NEWEST))
     constants = {"fold": None, "churn_probability": None, "as_of_date": night.as_of_date,
                  "known_as_of": night.known_as_of}  # fmt: skip
@@ -95,6 +101,9 @@ def register_model(settings: Settings, bench: Bench) -> str:
         run.run_id, "subscriptions", bench.dataset.label_definition, RandomForest.family, "out_of_time",
         run.as_of_date, run.known_as_of, 1, contract, [pipeline], {"roc_auc": 0.5}, training_rows,
         [GateResult("calibration", 1.0, 0.9, 1.1)],
+        parameters={}, calibration="none", training_sha256="0" * 64,
+        reference=build_reference([pipeline], frame, [np.arange(len(frame))]),
+        golden_rows=choose_golden_rows(frame, None, seed=1),
     )  # fmt: skip
     return register(settings, new)
 
