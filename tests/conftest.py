@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clones import clone_warehouse, drop_warehouse
@@ -13,6 +14,12 @@ from churn_ml.services.postgres import remove_postgres, start_postgres
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import connect_admin
 from churn_ml.warehouse.provision import provision
+
+# What a test needs of a training is that models compete; all families have their own suite.
+QUICK_TRAINING: dict[str, Any] = {
+    "candidates": "base_rate,spline_logistic,gradient_boosting",
+    "search_trials": 1,
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,6 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         home=tmp_path_factory.mktemp("server") / "home",
         database_prefix="template",
         dataset="telco",
+        **QUICK_TRAINING,
     )
     start_postgres(settings)
     forget_durability(settings)

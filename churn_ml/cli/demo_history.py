@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from churn_ml.cli.demo_steps import Steps, promote_trained
+from churn_ml.cli.demo_steps import Steps, train_and_promote
 from churn_ml.errors import NoChampion
 from churn_ml.settings import Settings
 
@@ -27,7 +27,7 @@ def run_history(settings: Settings, day: date, steps: Steps) -> "DagRun":
     A demonstration that was interrupted goes on with the nights that are left; one that was not
     runs the newest night again.
     """
-    from churn_ml.models.registry import champion_at
+    from churn_ml.models.deployments import champion_at
     from churn_ml.services.nights import NIGHT_DAG
     from churn_ml.warehouse.runs import night_cut_off
 
@@ -70,18 +70,12 @@ def nights_left(settings: Settings, nights: list[date]) -> list[date]:
 def _train(settings: Settings, first_night: date, steps: Steps) -> None:
     """Land a year up to the first night and train an hour before its cut-off."""
     from churn_ml.landing.delivery import land_path
-    from churn_ml.services.nights import TRAINING_DAG
     from churn_ml.warehouse.runs import night_cut_off
 
     _open_business(settings, first_night, steps)
     with steps.step("land its history, each delivery known from its own day"):
         land_path(settings, settings.inbox, first_load=True)
-    training_cut_off = night_cut_off(first_night) - timedelta(hours=1)
-    with steps.step("train: three candidates, validated forward in time"):
-        training = steps.run_dag(settings, TRAINING_DAG, training_cut_off, "demo training")
-    with steps.step("promote the model that was selected"):
-        reason = "demo: lowest out-of-time log loss among the candidates that passed the gates"
-        promote_trained(settings, training.run_id, training_cut_off, reason)
+    train_and_promote(settings, night_cut_off(first_night) - timedelta(hours=1), steps)
 
 
 def _open_business(settings: Settings, first_night: date, steps: Steps) -> None:

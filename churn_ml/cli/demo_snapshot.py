@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from churn_ml.cli.demo_steps import Steps, promote_trained
+from churn_ml.cli.demo_steps import Steps, train_and_promote
 from churn_ml.errors import NoChampion
 from churn_ml.settings import Settings
 
@@ -51,8 +51,7 @@ def _deliver(settings: Settings, file: Path | None, day: date) -> date:
 
 def _ensure_champion(settings: Settings, first_day: date, cut_off: datetime, steps: Steps) -> None:
     from churn_ml.landing.delivery import land_path
-    from churn_ml.models.registry import champion_at
-    from churn_ml.services.nights import TRAINING_DAG
+    from churn_ml.models.deployments import champion_at
     from churn_ml.warehouse.runs import night_cut_off
 
     try:
@@ -62,10 +61,6 @@ def _ensure_champion(settings: Settings, first_day: date, cut_off: datetime, ste
         training_cut_off = min(night_cut_off(first_day), cut_off - timedelta(hours=1))
         with steps.step("land the history to train on"):
             land_path(settings, settings.inbox / first_day.isoformat(), first_load=True)
-        with steps.step("train: three candidates, cross-fitted"):
-            training = steps.run_dag(settings, TRAINING_DAG, training_cut_off, "demo training")
-        with steps.step("promote the model that was selected"):
-            reason = "demo: lowest out-of-fold log loss among the candidates that passed the gates"
-            promote_trained(settings, training.run_id, training_cut_off, reason)
+        train_and_promote(settings, training_cut_off, steps)
     else:
         typer.echo(f"==> the champion at this cut-off is {champion}: no training", err=True)

@@ -36,21 +36,42 @@ class Steps:
         self.seconds.append(("all steps", time.monotonic() - self._started))
 
     def run_dag(
-        self, settings: Settings, dag_id: str, cut_off: datetime, reason: str, *, list_tasks: bool = True
+        self,
+        settings: Settings,
+        dag_id: str,
+        cut_off: datetime,
+        reason: str,
+        *,
+        params: dict[str, object] | None = None,
+        list_tasks: bool = True,
     ) -> "DagRun":
         """Run one DAG to its end; `list_tasks` keeps the seconds of each of its tasks."""
         from churn_ml.services.nights import run_dag
 
-        run = run_dag(settings, dag_id, cut_off, params={"reason": reason}, on_change=_show_progress)
+        given = {"reason": reason} | (params or {})
+        run = run_dag(settings, dag_id, cut_off, params=given, on_change=_show_progress)
         if list_tasks:
             timed = [task for task in run.tasks if task.seconds is not None]
             self.seconds += [(f"    {task.task}", task.seconds or 0.0) for task in timed]
         return run
 
 
-def promote_trained(settings: Settings, run_id: str, valid_from: datetime, reason: str) -> str:
-    """Make the model that the training run registered the champion, and return its version."""
-    from churn_ml.models.registry import promote, version_of_run
+def train_and_promote(settings: Settings, cut_off: datetime, steps: Steps) -> None:
+    """Train with one trial a family, which keeps a demonstration short, and promote what was selected."""
+    from churn_ml.services.nights import TRAINING_DAG
+
+    with steps.step("train: every declared family at its own parameters"):
+        training = steps.run_dag(settings, TRAINING_DAG, cut_off, "demo training", params={"trials": 1})
+    with steps.step("promote the model that was selected"):
+        _promote_trained(
+            settings, training.run_id, cut_off, "demo: selected among the families that passed the gates"
+        )
+
+
+def _promote_trained(settings: Settings, run_id: str, valid_from: datetime, reason: str) -> None:
+    """Make the model that the training run registered the champion."""
+    from churn_ml.models.deployments import promote
+    from churn_ml.models.registry import version_of_run
 
     trained = version_of_run(settings, run_id)
     if trained is None:
@@ -59,7 +80,6 @@ def promote_trained(settings: Settings, run_id: str, valid_from: datetime, reaso
             f"Run `churn-ml run show {run_id}`."
         )
     promote(settings, trained.model_version, valid_from, reason, "demo")
-    return trained.model_version
 
 
 def _show_progress(task: "TaskTiming") -> None:

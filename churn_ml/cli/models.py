@@ -1,22 +1,53 @@
-"""``model list``, ``model show``, ``model promote`` and ``model champion``."""
+"""The group ``model``: registered models, and which of them is deployed when."""
 
 import getpass
 from datetime import datetime
-from typing import Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from churn_ml.cli.options import parse_cut_off
+from churn_ml.cli.model_mirror import add_sync
+from churn_ml.cli.options import parse_cut_off, parse_date
 from churn_ml.cli.output import JsonOption, print_fields, print_json, print_table
-from churn_ml.settings import load_settings
+from churn_ml.settings import Settings, load_settings
+
+
+class AliasName(StrEnum):
+    """What a deployment may be called."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    SHADOW = "shadow"
+
+
+def parse_night(text: str) -> datetime:
+    """Read a date as the cut-off of its night, or a cut-off as it is."""
+    from churn_ml.warehouse.runs import night_cut_off
+
+    return night_cut_off(parse_date(text)) if len(text) == len("2026-10-31") else parse_cut_off(text)
+
+
+ReasonOption = Annotated[str, typer.Option(help="Why; kept with the deployment.")]
+WhoOption = Annotated[str, typer.Option(help="Who decides; default: the OS user.")]
+AliasOption = Annotated[AliasName, typer.Option(help="What it is deployed as.")]
+ValidFromOption = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=parse_cut_off,
+        help="First cut-off (data time); default: the first one after every published night.",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     group = typer.Typer(help="Registered models and their deployments.", no_args_is_help=True)
     group.command("list")(list_models)
-    for command in (show, promote, champion):
+    for command in (show, compare, card, promote, rollback, retire, champion):
         group.command()(command)
+    add_sync(group)
     app.add_typer(group, name="model")
 
 
@@ -29,46 +60,147 @@ def list_models(*, as_json: JsonOption = False) -> None:
         print_json(versions)
         return
     rows = [
-        (v.model_version, v.family, v.as_of_date, v.validation, v.metrics["log_loss"], v.metrics["roc_auc"])
+        (v.model_version, v.status, v.family, v.as_of_date, v.validation, v.metrics.get("log_loss"),
+         v.metrics.get("roc_auc"))
         for v in versions
-    ]
-    print_table("Models", ["version", "family", "as-of date", "validation", "log loss", "ROC AUC"], rows)
+    ]  # fmt: skip
+    columns = ["version", "status", "family", "as-of date", "validation", "log loss", "ROC AUC"]
+    print_table("Models", columns, rows)
 
 
 def show(model_version: str, *, as_json: JsonOption = False) -> None:
-    """Show one model version: metrics, gates, contract, library versions."""
+    """Show one model version: metrics, gates, contract, library versions, deployments."""
     from churn_ml.models.registry import show_version
 
     details = show_version(load_settings(), model_version)
-    print_json(details) if as_json else print_fields(dict(details))
+    if as_json:
+        print_json(details)
+        return
+    metrics, gates, deployments = (details.pop(name) for name in ("metrics", "gates", "deployments"))
+    features = [column["name"] for column in details.pop("feature_contract")]
+    print_fields(details | {"features": ", ".join(features)})
+    print_table("Metrics (90 % interval)", ["metric", "value", "low", "high"], _metric_rows(metrics))
+    _print_dicts("Gates", gates)
+    _print_dicts("Deployments", deployments)
+
+
+def compare(first: str, second: str, *, as_json: JsonOption = False) -> None:
+    """Show two model versions side by side: metrics with their differences, and gates."""
+    from churn_ml.models.comparison import compare_versions
+
+    comparison = compare_versions(load_settings(), first, second)
+    if as_json:
+        print_json(comparison)
+        return
+    rows = [(name, str(comparison.first[name]), str(comparison.second[name])) for name in comparison.first]
+    print_table("Models", ["", "first", "second"], rows)
+    _print_dicts("Metrics (difference: second less first)", [vars(row) for row in comparison.metrics])
+    _print_dicts("Gates", [vars(row) for row in comparison.gates])
+    same = comparison.is_measured_on_same_rows
+    print(f"Measured on {'the same rows' if same else 'other rows: part of a difference may be theirs'}.")
+
+
+def card(
+    model_version: str,
+    *,
+    output: Annotated[Path, typer.Option(help="HTML file to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the card of a model version, one HTML page."""
+    from churn_ml.models.registry import read_card
+
+    page = read_card(load_settings(), model_version)
+    output.write_text(page, encoding="utf-8")
+    result = {"model_version": model_version, "output": output, "byte_count": len(page.encode())}
+    print_json(result) if as_json else print_fields(result)
 
 
 def promote(
     model_version: str,
     *,
-    valid_from: Annotated[
-        datetime, typer.Option(parser=parse_cut_off, help="First cut-off (data time) at which it scores.")
-    ],
-    reason: Annotated[str, typer.Option(help="Why; kept with the deployment.")],
-    recorded_by: Annotated[str, typer.Option(help="Who decides; default: the OS user.")] = "",
+    reason: ReasonOption,
+    alias: AliasOption = AliasName.CHAMPION,
+    valid_from: ValidFromOption = None,
+    override: Annotated[
+        str | None, typer.Option(help="Why, although a blocking gate has failed; kept with the deployment.")
+    ] = None,
+    recorded_by: WhoOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a model version the champion from a cut-off on."""
-    from churn_ml.models.registry import promote as promote_version
+    """Make a model version champion, challenger or shadow from a cut-off on."""
+    from churn_ml.models.deployments import promote as promote_version
 
+    settings = load_settings()
     who = recorded_by or getpass.getuser()
-    promote_version(load_settings(), model_version, valid_from, reason, who)
-    result = {"alias": "champion", "model_version": model_version, "valid_from": valid_from, "reason": reason}
-    print_json(result) if as_json else print_fields(result)
+    deployment = promote_version(
+        settings, model_version, valid_from, reason, who, alias=alias.value, override_reason=override
+    )
+    _print_deployment(settings, deployment, as_json=as_json)
+
+
+def rollback(
+    *,
+    reason: ReasonOption,
+    alias: AliasOption = AliasName.CHAMPION,
+    recorded_by: WhoOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the former champion back, from the first cut-off after every published night."""
+    from churn_ml.models.deployments import rollback as roll_back
+
+    settings = load_settings()
+    deployment = roll_back(settings, reason, recorded_by or getpass.getuser(), alias=alias.value)
+    _print_deployment(settings, deployment, as_json=as_json)
+
+
+def retire(
+    alias: Annotated[AliasName, typer.Argument(help="challenger or shadow.")],
+    *,
+    reason: ReasonOption,
+    valid_to: ValidFromOption = None,
+    recorded_by: WhoOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let the challenger or the shadow score no more."""
+    from churn_ml.models.deployments import retire as retire_alias
+
+    settings = load_settings()
+    who = recorded_by or getpass.getuser()
+    deployment = retire_alias(settings, valid_to, reason, who, alias=alias.value)
+    _print_deployment(settings, deployment, as_json=as_json)
 
 
 def champion(
     *,
-    on: Annotated[datetime, typer.Option(parser=parse_cut_off, help="The cut-off of a night.")],
+    on: Annotated[
+        datetime, typer.Option(parser=parse_night, help="A date, for the cut-off of its night, or a cut-off.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Say which model version is champion at a cut-off."""
-    from churn_ml.models.registry import champion_at
+    """Say which model version is champion on a night."""
+    from churn_ml.models.deployments import champion_at
 
     version = champion_at(load_settings(), on)
     print_json({"model_version": version, "on": on}) if as_json else print(version)
+
+
+def _print_deployment(settings: Settings, deployment: Any, *, as_json: bool) -> None:
+    from churn_ml.models.mirror import mirror_aliases
+
+    mirror_aliases(settings)
+    print_json(deployment) if as_json else print_fields(vars(deployment))
+
+
+def _metric_rows(metrics: dict[str, Any]) -> list[tuple[object, ...]]:
+    bounds = ("_low", "_high")
+    return [
+        (name, value, *(metrics.get(name + end) for end in bounds))
+        for name, value in metrics.items()
+        if not name.endswith(bounds) and not isinstance(value, dict | list)
+    ]
+
+
+def _print_dicts(title: str, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        columns = [name.replace("_", " ") for name in rows[0]]
+        print_table(title, columns, [tuple(row.values()) for row in rows])

@@ -1,6 +1,7 @@
 """Results on stdout: a table or lines for people, JSON with ``--json``."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
@@ -19,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 
 def to_plain(value: object) -> object:
-    """Turn a result into what JSON can hold; money stays exact as text."""
+    """Turn a result into what JSON can hold: money stays exact as text, NaN and infinity become null."""
     if is_dataclass(value) and not isinstance(value, type):
         return to_plain(asdict(value))
     if isinstance(value, Mapping):
@@ -30,6 +31,8 @@ def to_plain(value: object) -> object:
         return value.isoformat()
     if isinstance(value, Path | Decimal):
         return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value
 
 

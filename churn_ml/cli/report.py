@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from churn_ml.services.nights import DagRun
 
 _CALL_FIRST = 10
-_METRICS = ("roc_auc", "log_loss", "brier", "observed_expected_ratio", "expected_observed_revenue_ratio")
+_METRICS = ("roc_auc", "log_loss", "brier", "observed_expected_ratio", "observed_expected_money_ratio")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_demonstration(
         expected_revenue_loss_amount=sum((tier[3] for tier in tiers), Decimal(0)),
         currency=currency,
         call_first=call_first,
-        metrics={name: model["metrics"][name] for name in _METRICS if name in model["metrics"]},
+        metrics={name: model["metrics"][name] for name in _METRICS if model["metrics"].get(name) is not None},
         validation=str(model["validation"]),
         nights=nights,
         matured_nights=read_matured_nights(settings),
@@ -125,10 +125,12 @@ def _read_nights(reader: Connection) -> list[tuple[Any, ...]]:
 
 def _read_call_first(reader: Connection, run_id: str) -> list[tuple[Any, ...]]:
     return reader.execute(
-        "select customer_id, risk_tier, churn_probability, value_at_risk_amount,"
-        " expected_revenue_loss_amount, segment, contract, tenure_group from marts.fct_churn_score"
-        " where run_id = %s and is_active and churn_probability is not null"
-        " order by expected_revenue_loss_amount desc, customer_id limit %s",
+        "select scores.customer_id, scores.risk_tier, scores.churn_probability,"
+        " scores.value_at_risk_amount, scores.expected_revenue_loss_amount, explained.reason_1_sentence,"
+        " explained.recommended_action from marts.fct_churn_score as scores"
+        " left join marts.customer_churn_current as explained using (run_id, customer_id)"
+        " where run_id = %s and scores.is_active and scores.churn_probability is not null"
+        " order by scores.expected_revenue_loss_amount desc nulls last, customer_id limit %s",
         [run_id, _CALL_FIRST],
     ).fetchall()
 
@@ -144,7 +146,7 @@ def print_demonstration(night: Demonstration) -> None:
     print_table(
         "The ten customers to call first",
         ["customer", "tier", "churn probability", "value at risk", "expected revenue loss",
-         "segment", "contract", "tenure"],
+         "first reason", "recommended action"],
         night.call_first,
     )  # fmt: skip
     if len(night.nights) > 1:

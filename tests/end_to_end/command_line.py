@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+CANDIDATES = "base_rate,spline_logistic,pairwise_boosting"
+
 
 class CommandLine:
     """Runs commands for the dataset of one instance."""
 
     def __init__(self, home: Path, dataset: str) -> None:
         self.home = home
-        self.variables = {"CHURN_HOME": str(home), "CHURN_DATASET": dataset}
+        self.variables = {"CHURN_HOME": str(home), "CHURN_DATASET": dataset, "CHURN_CANDIDATES": CANDIDATES}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

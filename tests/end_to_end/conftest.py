@@ -6,7 +6,7 @@ import pytest
 from live import FIRST_DAY, SECOND_DAY, LiveAirflow, deliver, run_live_airflow, run_to_success
 from nightly import cut_off_of, first_load
 
-from churn_ml.models.registry import promote
+from churn_ml.models.deployments import promote
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def training(live_airflow: LiveAirflow) -> str:
 @pytest.fixture(scope="session")
 def night(live_airflow: LiveAirflow, training: str) -> str:
     """A night of the second snapshot that the scheduler ran, scored by the model of the training."""
-    trained = live_airflow.client.xcom("churn_training", training, "train")
+    trained = live_airflow.client.xcom("churn_training", training, "select")
     assert isinstance(trained, dict)
     promote(live_airflow.settings, trained["model_version"], cut_off_of(FIRST_DAY), "the first", "tests")
     return run_to_success(live_airflow, "churn_nightly", SECOND_DAY)

@@ -62,7 +62,10 @@ def run_to_success(live_airflow: LiveAirflow, dag_id: str, as_of_date: date) -> 
 def run_live_airflow(folder: Path) -> Iterator[LiveAirflow]:
     """Start everything in `folder`, and leave no process behind."""
     with receiver() as (address, posts):
-        settings = Settings(_env_file=None, home=folder / "a home", dataset="telco", webhook_url=address)
+        settings = Settings(
+            _env_file=None, home=folder / "a home", dataset="telco", webhook_url=address,
+            candidates="base_rate,spline_logistic", search_trials=2,
+        )  # fmt: skip
         try:
             start_postgres(settings)
             provision(settings)
