@@ -8,6 +8,7 @@ from io import BufferedReader
 from shutil import copyfileobj
 from typing import IO, Any
 
+from churn_ml.landing.restricted import RowTarget
 from churn_ml.landing.sources import FileStamp, Fingerprint, Source
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
@@ -131,7 +132,7 @@ def batches_of_table(connection: Connection, key: BatchKey, name: str) -> list[T
 
 def spool_unlanded(
     connection: Connection,
-    entity: str,
+    target: RowTarget,
     raw_columns: Sequence[str],
     blocks: Iterable[bytes],
     batch_ids: list[int],
@@ -139,18 +140,18 @@ def spool_unlanded(
 ) -> None:
     """Write those rows of `blocks` to `spool` that none of the batches holds."""
     columns = SQL(", ").join(map(Identifier, raw_columns))
+    landed = target.landed_rows(batch_ids)
     connection.execute(
-        SQL(
-            "create temporary table landing_overlap on commit drop as select {} from raw.{} with no data"
-        ).format(columns, Identifier(entity))
+        SQL("create temporary table landing_overlap on commit drop as select {} from {} with no data").format(
+            columns, landed
+        )
     )
     copy = SQL("copy pg_temp.landing_overlap ({}) from stdin (format csv, encoding 'UTF8')").format(columns)
     if not copy_in(connection, copy, blocks):
         return
     unlanded = SQL(
-        "select {columns} from pg_temp.landing_overlap"
-        " except all select {columns} from raw.{entity} where _batch_id = any({batch_ids})"
-    ).format(columns=columns, entity=Identifier(entity), batch_ids=Literal(batch_ids))
+        "select {columns} from pg_temp.landing_overlap except all select {columns} from {landed}"
+    ).format(columns=columns, landed=landed)
     with open_copy_out(connection, unlanded) as stream:
         rows = BufferedReader(stream)
         rows.readline()
@@ -195,12 +196,12 @@ def restart_row_numbers(connection: Connection) -> None:
     connection.execute("select setval('pg_temp.landing_row_numbers', 1, false)")
 
 
-def copy_statement(entity: str, raw_columns: Sequence[str], source: Source) -> Composed:
+def copy_statement(table: Composed, raw_columns: Sequence[str], source: Source) -> Composed:
     """Return the COPY that takes a source's blocks, header left out, as text columns."""
     columns = SQL(", ").join(map(Identifier, raw_columns))
     empty_is_text = SQL("") if source.has_nulls else SQL(", force_not_null ({})").format(columns)
     return SQL("copy {} ({}) from stdin (format csv, delimiter {}, encoding {}{})").format(
-        Identifier("raw", entity), columns, Literal(source.delimiter), Literal(source.encoding), empty_is_text
+        table, columns, Literal(source.delimiter), Literal(source.encoding), empty_is_text
     )
 
 

@@ -33,6 +33,7 @@ from churn_ml.landing.known_time import (
 )
 from churn_ml.landing.loading import load_rows
 from churn_ml.landing.parquet import ParquetSource
+from churn_ml.landing.restricted import RowTarget
 from churn_ml.landing.results import LandedFile, LandingSummary, landed_file, log_landed, printable, summarise
 from churn_ml.landing.sources import CsvSource, FileStamp, Source, hash_file, require_file
 from churn_ml.landing.tables import land_tables
@@ -191,7 +192,8 @@ class FileLanding:
         raw_columns = [entity.columns[column] for column in source.columns]
         batch_id = begin_batch(loader, key)
         may_be_empty = self._dataset.kind == "dated"
-        rows = load_rows(loader, key.entity, raw_columns, source, path.name, may_be_empty=may_be_empty)
+        target = RowTarget(key.entity, entity.restricted_columns)
+        rows = load_rows(loader, target, raw_columns, source, path.name, may_be_empty=may_be_empty)
         with rows.quarantine:
             delivered = self._delivered(path, stamp, source)
             if not register_batch(loader, key, batch_id, delivered, rows.counts):

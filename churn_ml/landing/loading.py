@@ -11,9 +11,11 @@ from typing import IO
 from churn_ml.errors import LandingError
 from churn_ml.landing.batches import RowCounts, copy_statement, quarantine_line, restart_row_numbers
 from churn_ml.landing.records import Record, RecordSplitter, split_lines
+from churn_ml.landing.restricted import RowTarget
 from churn_ml.landing.scan import RecordScan
 from churn_ml.landing.sources import BLOCK_BYTES, Source
 from churn_ml.warehouse.connection import Connection
+from churn_ml.warehouse.sql import Composed
 from churn_ml.warehouse.trial_copy import try_copy_in
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ class LoadedRows:
 
 def load_rows(
     connection: Connection,
-    entity: str,
+    target: RowTarget,
     raw_columns: Sequence[str],
     source: Source,
     file_name: str,
@@ -45,16 +47,18 @@ def load_rows(
     LandingError
         If the file has no rows and needs some, or its rows or bytes do not add up.
     """
-    refusal, loaded = _load_whole(connection, entity, raw_columns, source)
+    table = target.open(connection)
+    refusal, loaded = _load_whole(connection, table, raw_columns, source)
     if loaded is None:
         log.warning("%s: not a clean file (%s): splitting its records", file_name, refusal)
-        loaded = _load_records(connection, entity, raw_columns, source, file_name)
+        loaded = _load_records(connection, table, raw_columns, source, file_name)
     _require_rows(loaded.counts, source, file_name, may_be_empty=may_be_empty)
+    target.part(connection, raw_columns, loaded.counts.landed, file_name)
     return loaded
 
 
 def _load_whole(
-    connection: Connection, entity: str, raw_columns: Sequence[str], source: Source
+    connection: Connection, table: Composed, raw_columns: Sequence[str], source: Source
 ) -> tuple[str | None, LoadedRows | None]:
     scan = RecordScan(source.delimiter)
     restart_row_numbers(connection)
@@ -66,7 +70,7 @@ def _load_whole(
 
     with closing(source.blocks()) as blocks:
         outcome = try_copy_in(
-            connection, copy_statement(entity, raw_columns, source), scan.watch(blocks), find_fault
+            connection, copy_statement(table, raw_columns, source), scan.watch(blocks), find_fault
         )
     if outcome.refusal is not None:
         return outcome.refusal, None
@@ -75,7 +79,7 @@ def _load_whole(
 
 
 def _load_records(
-    connection: Connection, entity: str, raw_columns: Sequence[str], source: Source, file_name: str
+    connection: Connection, table: Composed, raw_columns: Sequence[str], source: Source, file_name: str
 ) -> LoadedRows:
     sorting = RecordSorting(source, len(raw_columns))
     restart_row_numbers(connection)
@@ -83,7 +87,7 @@ def _load_records(
     def find_fault(row_count: int) -> str | None:
         return None if row_count == sorting.counts.landed else f"COPY read {row_count} records"
 
-    statement = copy_statement(entity, raw_columns, source)
+    statement = copy_statement(table, raw_columns, source)
     outcome = try_copy_in(connection, statement, sorting.good_blocks(), find_fault)
     counts = sorting.counts
     if outcome.refusal is not None:

@@ -30,6 +30,7 @@ from churn_ml.landing.known_time import (
 )
 from churn_ml.landing.loading import load_rows
 from churn_ml.landing.marks import mark_text, newest_span, overlap_span, overlap_start, parse_mark
+from churn_ml.landing.restricted import RowTarget
 from churn_ml.landing.results import LandedFile, landed_file, log_landed
 from churn_ml.landing.table_rows import Rows, RowText, TableRows
 from churn_ml.settings import Settings
@@ -109,6 +110,7 @@ class TableLanding:
         self._declared = declared
         self._may_be_empty = may_be_empty
         self._name = f"table {declared.name}"
+        self._target = RowTarget(key.entity, entity.restricted_columns)
         event_column = declared.first_load_known_at if key.is_first_load else None
         self._event_column = next((c for c, raw in entity.columns.items() if raw == event_column), None)
         self._raw_columns = [*entity.columns.values(), *(["_known_at"] if self._event_column else [])]
@@ -142,7 +144,7 @@ class TableLanding:
         key, name = self._key, self._name
         batch_id = begin_batch(self._loader, key)
         rows = load_rows(
-            self._loader, key.entity, self._raw_columns, source, name, may_be_empty=self._may_be_empty
+            self._loader, self._target, self._raw_columns, source, name, may_be_empty=self._may_be_empty
         )
         with rows.quarantine:
             fingerprint = source.fingerprint()
@@ -190,7 +192,7 @@ class TableLanding:
         ]
         rows = table.rows(overlap_span(kind, mark, self._key.known_at, minutes))
         blocks = _storable_blocks(rows, text, late)
-        spool_unlanded(self._loader, self._key.entity, self._raw_columns, blocks, batch_ids, late)
+        spool_unlanded(self._loader, self._target, self._raw_columns, blocks, batch_ids, late)
 
     def _require_marks(self, table: SourceTable) -> None:
         count = table.count_without_mark()

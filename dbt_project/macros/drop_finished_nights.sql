@@ -46,7 +46,7 @@
     where
         runs.status = 'running'
         or (
-            runs.status = 'failed'
+            runs.status = 'failed' and runs.run_kind not in ('challenger', 'shadow')
             and not exists (
                 select
                 from ops.pipeline_runs as newer

@@ -249,9 +249,10 @@ FAULTS = [
 
 
 def declared_checks() -> dict[str, dict[str, object]]:
-    """Every expectation in the files, by its check name; `test_dated_checks_can_fail` has the others."""
+    """Every expectation on telco, by its check name; the other datasets' own have files like this one."""
     paths = sorted((GX_FOLDER / "expectations").glob("*.json"))
-    suites = [json.loads(path.read_text()) for path in paths if not path.stem.startswith("subscriptions__")]
+    others = ("subscriptions__", "bank__")
+    suites = [json.loads(path.read_text()) for path in paths if not path.stem.startswith(others)]
     return {item["meta"]["check"]: item for suite in suites for item in suite["expectations"]}
 
 

@@ -59,13 +59,15 @@ def test_suite_validation_definition_and_asset_share_a_name_and_their_ids() -> N
         assert definition["data"]["batch_definition"]["id"] == asset["batch_definitions"]["run"]["id"]
 
 
-def test_checkpoints_use_every_suite_once_and_keep_no_examples_of_rows() -> None:
+def test_checkpoints_use_every_suite_and_keep_no_examples_of_rows() -> None:
     checkpoints = read_folder("checkpoints")
     definitions = read_folder("validation_definitions")
     used = [item for checkpoint in checkpoints.values() for item in checkpoint["validation_definitions"]]
-    assert sorted(item["name"] for item in used) == sorted(definitions)
+    assert {item["name"] for item in used} == set(definitions)
     assert all(item["id"] == definitions[item["name"]]["id"] for item in used)
     for checkpoint in checkpoints.values():
+        names = [item["name"] for item in checkpoint["validation_definitions"]]
+        assert sorted(names) == sorted(set(names))
         assert checkpoint["result_format"] == {"result_format": "BASIC", "partial_unexpected_count": 0}
 
 

@@ -198,9 +198,9 @@ def test_a_suite_without_expectations_is_refused(
     gate_settings: Settings, build_night: Build, tmp_path: Path
 ) -> None:
     settings = copy_project(gate_settings, tmp_path / "project")
-    path = settings.project_dir / "great_expectations" / "expectations" / "telco__raw_keys.json"
+    path = settings.project_dir / "great_expectations" / "expectations" / "snapshot__raw_keys.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"expectations": []}))
-    with pytest.raises(SettingsError, match="none in telco__raw_keys: nothing would be checked"):
+    with pytest.raises(SettingsError, match="none in snapshot__raw_keys: nothing would be checked"):
         run_gate(settings, build_night(), "raw")
 
 

@@ -33,8 +33,8 @@ kind: "{kind}"
 label_definition: "none"
 value_definition: "mrr_horizon"
 sensitive_features: []
-candidates: {base_rate: {}}
-search: {trials: 1, seconds: 60}
+candidates: {{base_rate: {{}}}}
+search: {{trials: 1, seconds: 60}}
 {panel}
 entities:
   invoices:

@@ -275,7 +275,7 @@ def test_current_mart_keeps_the_declared_number_of_runs_and_all_published(settin
     publish(settings, run)
     with connect(settings, Role.TRANSFORMER) as transformer:
         for _ in range(8):
-            other = open_run(settings, "challenger", CUT_OFF).run_id
+            other = open_run(settings, "night", CUT_OFF).run_id
             for table in ("dim_scoring_run", "customer_churn_current"):
                 columns = ", ".join(name for name in columns_of(settings, table) if name != "run_id")
                 transformer.execute(

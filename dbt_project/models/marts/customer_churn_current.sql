@@ -19,6 +19,8 @@ scores as (
         is_eligible,
         exclusion_reason,
         churn_probability,
+        churn_probability_low,
+        churn_probability_high,
         risk_tier,
         risk_tier_sort,
         monthly_value_amount,
@@ -40,6 +42,46 @@ scores as (
         run_id = {{ run_id() }}
         and is_active
 
+),
+
+explained as (
+
+    select
+        customer_id,
+        reason_1_code,
+        reason_1_sentence,
+        reason_1_points,
+        reason_2_code,
+        reason_2_sentence,
+        reason_2_points,
+        reason_3_code,
+        reason_3_sentence,
+        reason_3_points,
+        recommended_action_code,
+        recommended_action
+    from {{ ref('int_scores_explained') }}
+
+),
+
+final as (
+
+    select
+        scores.*,
+        explained.reason_1_code,
+        explained.reason_1_sentence,
+        explained.reason_1_points,
+        explained.reason_2_code,
+        explained.reason_2_sentence,
+        explained.reason_2_points,
+        explained.reason_3_code,
+        explained.reason_3_sentence,
+        explained.reason_3_points,
+        explained.recommended_action_code,
+        explained.recommended_action
+    from scores
+    left join explained
+        on scores.customer_id = explained.customer_id
+
 )
 
-select * from scores
+select * from final

@@ -53,6 +53,7 @@ final as (
         runs.scored_count::integer as scored_count,
         parameters.tier_medium_from,
         parameters.tier_high_from,
+        {{ value_definition() }} as value_definition,
         parameters.value_horizon_months,
         parameters.max_age_days,
         '{{ run_started_at }}'::timestamptz as built_at

@@ -8,6 +8,7 @@ runs as (
         run_id,
         tier_medium_from,
         tier_high_from,
+        value_definition,
         value_horizon_months
     from {{ ref('dim_scoring_run') }}
     where run_id = {{ run_id() }}
@@ -60,6 +61,9 @@ scores as (
     select
         customer_id,
         churn_probability,
+        churn_probability_low,
+        churn_probability_high,
+        expected_months_retained,
         model_version,
         scored_at,
         scored_date
@@ -81,12 +85,24 @@ valued as (
         population.is_eligible,
         population.exclusion_reason,
         scores.churn_probability,
+        scores.churn_probability_low,
+        scores.churn_probability_high,
         {{ risk_tier_sort(
             'scores.churn_probability', 'runs.tier_medium_from', 'runs.tier_high_from'
         ) }} as risk_tier_sort,
         customer_values.monthly_value_amount,
         round(
-            customer_values.monthly_value_amount * runs.value_horizon_months, 2
+            customer_values.monthly_value_amount
+            * case
+                when
+                    runs.value_definition in (
+                        'mrr_horizon', 'balance_margin', 'fixed_amount'
+                    )
+                    then runs.value_horizon_months
+                when runs.value_definition = 'truncated_clv'
+                    then scores.expected_months_retained::numeric
+            end,
+            2
         ) as value_at_risk_amount,
         customer_values.currency,
         customer_values.value_status,
@@ -121,6 +137,8 @@ final as (
         is_eligible,
         exclusion_reason,
         churn_probability,
+        churn_probability_low,
+        churn_probability_high,
         case risk_tier_sort
             when 1 then 'low'
             when 2 then 'medium'
@@ -132,7 +150,11 @@ final as (
         round(churn_probability::numeric * value_at_risk_amount, 2)::numeric(18, 2)
             as expected_revenue_loss_amount,
         currency,
-        value_status,
+        case
+            when value_status = 'known' and value_at_risk_amount is null
+                then 'no_expected_months'
+            else value_status
+        end as value_status,
         segment,
         region,
         plan,

@@ -30,6 +30,7 @@ final as (
         risk_tier_sort,
         segment,
         count(*)::integer as customer_count,
+        count(value_at_risk_amount)::integer as valued_customer_count,
         sum(value_at_risk_amount)::numeric(18, 2) as revenue_at_risk_amount,
         sum(expected_revenue_loss_amount)::numeric(18, 2)
             as expected_revenue_loss_amount,

@@ -118,27 +118,9 @@ at_risk as (
 
 ),
 
-{# An end counts unless one is open still, or is opened again within the grace. #}
 lasting_ends as (
 
-    select
-        ends.customer_id,
-        ends.valid_from as ended_at,
-        ends.change_type
-    from spells as ends
-    cross join definitions
-    where
-        not ends.is_open
-        and ends.valid_from >= (select min(nights.day_end_at) from nights)
-        and not exists (
-            select
-            from spells as reopenings
-            where
-                reopenings.customer_id = ends.customer_id
-                and reopenings.is_open
-                and reopenings.valid_from < ends.valid_from + definitions.grace
-                and ends.valid_from < coalesce(reopenings.valid_to, 'infinity')
-        )
+    {{ lasting_ends('(select min(nights.day_end_at) from nights)') }}
 
 ),
 

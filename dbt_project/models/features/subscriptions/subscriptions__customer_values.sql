@@ -1,5 +1,7 @@
 {{ config(alias='customer_values') }}
 
+{{- require_value_definition(['mrr_horizon', 'truncated_clv']) }}
+
 with
 
 customers as (
