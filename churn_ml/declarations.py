@@ -68,6 +68,11 @@ class Entity(_Strict):
     restricted_columns: list[Name] = []
     missing_delivery: Literal["block", "warn"] = "block"
 
+    @property
+    def open_columns(self) -> list[str]:
+        """The raw columns that are not restricted: what ``raw.<entity>`` holds."""
+        return [column for column in self.columns.values() if column not in self.restricted_columns]
+
     @field_validator("delimiter")
     @classmethod
     def _check_delimiter(cls, delimiter: str) -> str:
