@@ -204,12 +204,13 @@ class AirflowClient:
             If the run has not ended after `seconds`, or Airflow does not answer.
         """
         deadline = time.monotonic() + seconds
-        seen: dict[str, str | None] = {}
+        seen: dict[tuple[str, int], str | None] = {}
         while True:
             state = self.dag_run(dag_id, dag_run_id)["state"]
             for task in self.task_instances(dag_id, dag_run_id) if on_change else []:
-                if on_change and task["state"] != seen.get(task["task_id"]):
-                    seen[task["task_id"]] = task["state"]
+                part = (task["task_id"], task["map_index"])
+                if on_change and task["state"] != seen.get(part):
+                    seen[part] = task["state"]
                     on_change(task)
             if state in {"success", "failed"}:
                 return str(state)

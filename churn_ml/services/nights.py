@@ -20,7 +20,7 @@ _LONGEST_SECONDS = 6 * 3600
 
 @dataclass(frozen=True)
 class TaskTiming:
-    """One task of a DAG run: how it ended and how long it took."""
+    """One task of a DAG run, with the part of it where it is mapped: how it ended and how long it took."""
 
     task: str
     state: str | None
@@ -153,7 +153,9 @@ def _refusal(task_log: str) -> str:
 
 
 def _timing(task: dict[str, Any]) -> TaskTiming:
-    return TaskTiming(str(task["task_id"]), task["state"], task["start_date"], task["duration"])
+    part = task.get("rendered_map_index")
+    name = f"{task['task_id']} {part}" if part else str(task["task_id"])
+    return TaskTiming(name, task["state"], task["start_date"], task["duration"])
 
 
 def _minted_run(settings: Settings, dag_id: str, dag_run_id: str) -> tuple[str, str | None]:
