@@ -24,7 +24,7 @@ def land_rows(
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=entity.delimiter)
         writer.writerow(entity.columns)
-        restricted = dict.fromkeys(entity.restricted_columns)
-        writer.writerows([(restricted | row)[column] for column in entity.columns.values()] for row in rows)
+        blank = dict.fromkeys(entity.restricted_columns)
+        writer.writerows([{**blank, **row}[column] for column in entity.columns.values()] for row in rows)
     landed = land_file(target.settings, path, entity_name, as_of_date=as_of_date, known_at=known_at)
     return landed.rows_landed

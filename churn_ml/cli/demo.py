@@ -16,6 +16,9 @@ from churn_ml.declarations import load_dataset
 from churn_ml.errors import LandingError, ServiceError
 from churn_ml.settings import Settings, load_settings
 
+# Snapshot datasets that churn_ml.simulation can write a file of.
+_SIMULATED = ("telco",)
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
@@ -51,6 +54,11 @@ def _run(settings: Settings, file: Path | None, day: date, steps: Steps) -> Demo
         raise LandingError(
             f"Expected no single file for the dated dataset {dataset.dataset}, found {file}. Put a folder "
             f"per delivery day into {settings.inbox}, or give DATASET=telco."
+        )
+    if file is None and dataset.kind == "snapshot" and dataset.dataset not in _SIMULATED:
+        raise LandingError(
+            f"Expected a file for {dataset.dataset}, which has no simulation, found none. Give "
+            "FILE=<path to the CSV>."
         )
     source = _source_of(settings, file)
     _refuse_another(settings, source)

@@ -30,7 +30,7 @@ class Demonstration:
     family: str
     customers: dict[str, int]
     tiers: list[tuple[Any, ...]]
-    expected_revenue_loss_amount: Decimal
+    expected_revenue_loss_amount: Decimal | None
     currency: str
     call_first: list[tuple[Any, ...]]
     metrics: dict[str, float]
@@ -64,6 +64,7 @@ def read_demonstration(
         call_first = _read_call_first(reader, night.run_id)
         nights = _read_nights(reader)
     model = show_version(settings, version)
+    losses = [loss for _, _, _, loss in tiers if loss is not None]
     return Demonstration(
         run_id=night.run_id,
         as_of_date=as_of_date,
@@ -71,7 +72,7 @@ def read_demonstration(
         family=str(model["family"]),
         customers=dict(zip(("known", "active", "scored"), counts, strict=True)),
         tiers=tiers,
-        expected_revenue_loss_amount=sum((tier[3] for tier in tiers), Decimal(0)),
+        expected_revenue_loss_amount=sum(losses, Decimal(0)) if losses else None,
         currency=currency,
         call_first=call_first,
         metrics={name: model["metrics"][name] for name in _METRICS if model["metrics"].get(name) is not None},
@@ -130,7 +131,8 @@ def _read_call_first(reader: Connection, run_id: str) -> list[tuple[Any, ...]]:
         " explained.recommended_action from marts.fct_churn_score as scores"
         " left join marts.customer_churn_current as explained using (run_id, customer_id)"
         " where run_id = %s and scores.is_active and scores.churn_probability is not null"
-        " order by scores.expected_revenue_loss_amount desc nulls last, customer_id limit %s",
+        " order by scores.expected_revenue_loss_amount desc nulls last, scores.churn_probability desc,"
+        " customer_id limit %s",
         [run_id, _CALL_FIRST],
     ).fetchall()
 
@@ -159,7 +161,7 @@ def print_demonstration(night: Demonstration) -> None:
     print_fields(
         {
             "Customers scored": "{scored:,} of {known:,} known ({active:,} active)".format(**night.customers),
-            "Expected revenue loss": f"{night.expected_revenue_loss_amount:,.2f} {night.currency}",
+            "Expected revenue loss": _money(night.expected_revenue_loss_amount, night.currency),
             "Model": f"{night.model_version} ({night.family})",
             "Out of time" if night.validation == "out_of_time" else "Out of fold": ", ".join(
                 f"{name} {value:.3f}" for name, value in night.metrics.items()
@@ -173,6 +175,10 @@ def print_demonstration(night: Demonstration) -> None:
             "Stop": "make down",
         }
     )
+
+
+def _money(amount: Decimal | None, currency: str) -> str:
+    return "not known: the dataset declares no value" if amount is None else f"{amount:,.2f} {currency}"
 
 
 def _print_history(night: Demonstration) -> None:
