@@ -172,3 +172,4 @@ def _load(settings: Settings, table: str, frame: pd.DataFrame) -> None:
     statement = sql.SQL("copy {} from stdin (format csv)").format(sql.Identifier("features", table))
     with connect(settings, Role.TRANSFORMER) as transformer:
         copy_in(transformer, statement, [frame.to_csv(index=False, header=False).encode()])
+        transformer.execute(sql.SQL("analyze {}").format(sql.Identifier("features", table)))

@@ -71,6 +71,7 @@ def train_and_promote(settings: Settings, cut_off: datetime, steps: Steps) -> No
 def _promote_trained(settings: Settings, run_id: str, valid_from: datetime, reason: str) -> None:
     """Make the model that the training run registered the champion."""
     from churn_ml.models.deployments import promote
+    from churn_ml.models.mirror import mirror_aliases
     from churn_ml.models.registry import version_of_run
 
     trained = version_of_run(settings, run_id)
@@ -80,6 +81,7 @@ def _promote_trained(settings: Settings, run_id: str, valid_from: datetime, reas
             f"Run `churn-ml run show {run_id}`."
         )
     promote(settings, trained.model_version, valid_from, reason, "demo")
+    mirror_aliases(settings)
 
 
 def _show_progress(task: "TaskTiming") -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from churn_ml.cli.model_mirror import add_sync
+from churn_ml.cli.model_tables import print_comparison, print_dicts, print_model
 from churn_ml.cli.options import parse_cut_off, parse_date
 from churn_ml.cli.output import JsonOption, print_fields, print_json, print_table
 from churn_ml.settings import Settings, load_settings
@@ -26,7 +27,7 @@ def parse_night(text: str) -> datetime:
     """Read a date as the cut-off of its night, or a cut-off as it is."""
     from churn_ml.warehouse.runs import night_cut_off
 
-    return night_cut_off(parse_date(text)) if len(text) == len("2026-10-31") else parse_cut_off(text)
+    return parse_cut_off(text) if ":" in text else night_cut_off(parse_date(text))
 
 
 ReasonOption = Annotated[str, typer.Option(help="Why; kept with the deployment.")]
@@ -36,7 +37,7 @@ ValidFromOption = Annotated[
     datetime | None,
     typer.Option(
         parser=parse_cut_off,
-        help="First cut-off (data time); default: the first one after every published night.",
+        help="First cut-off (data time); default: the first one after every published night, or from what the model knew where that is later.",
     ),
 ]
 
@@ -77,11 +78,14 @@ def show(model_version: str, *, as_json: JsonOption = False) -> None:
         print_json(details)
         return
     metrics, gates, deployments = (details.pop(name) for name in ("metrics", "gates", "deployments"))
-    features = [column["name"] for column in details.pop("feature_contract")]
-    print_fields(details | {"features": ", ".join(features)})
-    print_table("Metrics (90 % interval)", ["metric", "value", "low", "high"], _metric_rows(metrics))
-    _print_dicts("Gates", gates)
-    _print_dicts("Deployments", deployments)
+    pairs = {
+        name: ", ".join(f"{key} {value}" for key, value in details[name].items())
+        for name in ("parameters", "library_versions")
+    }
+    features = ", ".join(column["name"] for column in details.pop("feature_contract"))
+    print_fields(details | pairs | {"features": features})
+    print_model(metrics, gates)
+    print_dicts("Deployments", deployments)
 
 
 def compare(first: str, second: str, *, as_json: JsonOption = False) -> None:
@@ -92,24 +96,20 @@ def compare(first: str, second: str, *, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(comparison)
         return
-    rows = [(name, str(comparison.first[name]), str(comparison.second[name])) for name in comparison.first]
-    print_table("Models", ["", "first", "second"], rows)
-    _print_dicts("Metrics (difference: second less first)", [vars(row) for row in comparison.metrics])
-    _print_dicts("Gates", [vars(row) for row in comparison.gates])
-    same = comparison.is_measured_on_same_rows
-    print(f"Measured on {'the same rows' if same else 'other rows: part of a difference may be theirs'}.")
+    print_comparison(comparison)
 
 
 def card(
     model_version: str,
     *,
-    output: Annotated[Path, typer.Option(help="HTML file to write.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="HTML file to write.")],
     as_json: JsonOption = False,
 ) -> None:
     """Write the card of a model version, one HTML page."""
     from churn_ml.models.registry import read_card
 
     page = read_card(load_settings(), model_version)
+    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(page, encoding="utf-8")
     result = {"model_version": model_version, "output": output, "byte_count": len(page.encode())}
     print_json(result) if as_json else print_fields(result)
@@ -154,7 +154,7 @@ def rollback(
 
 
 def retire(
-    alias: Annotated[AliasName, typer.Argument(help="challenger or shadow.")],
+    alias: Annotated[AliasName, typer.Argument(help="challenger or shadow; a champion is rolled back.")],
     *,
     reason: ReasonOption,
     valid_to: ValidFromOption = None,
@@ -189,18 +189,3 @@ def _print_deployment(settings: Settings, deployment: Any, *, as_json: bool) -> 
 
     mirror_aliases(settings)
     print_json(deployment) if as_json else print_fields(vars(deployment))
-
-
-def _metric_rows(metrics: dict[str, Any]) -> list[tuple[object, ...]]:
-    bounds = ("_low", "_high")
-    return [
-        (name, value, *(metrics.get(name + end) for end in bounds))
-        for name, value in metrics.items()
-        if not name.endswith(bounds) and not isinstance(value, dict | list)
-    ]
-
-
-def _print_dicts(title: str, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        columns = [name.replace("_", " ") for name in rows[0]]
-        print_table(title, columns, [tuple(row.values()) for row in rows])

@@ -40,12 +40,24 @@ def train(
         datetime, typer.Option(parser=parse_cut_off, help="What training may know: a moment in data time.")
     ],
     reason: Annotated[str, typer.Option(help="Why it runs now.")] = "manual training",
+    candidates: Annotated[
+        str | None, typer.Option(help="Families, with commas between; default: those declared.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials of each family; default: as declared.")
+    ] = None,
+    seconds: Annotated[
+        int | None, typer.Option(min=1, help="Seconds to search each family; default: as declared.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Register anew although nothing changed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train and register a model on the live Airflow; promoting it is a command of its own."""
     from churn_ml.services.nights import TRAINING_DAG
 
-    _run(TRAINING_DAG, cut_off, {"reason": reason}, as_json=as_json)
+    asked = {"candidates": candidates, "trials": trials, "seconds": seconds, "force": force or None}
+    params: dict[str, object] = {name: value for name, value in asked.items() if value is not None}
+    _run(TRAINING_DAG, cut_off, {"reason": reason, **params}, as_json=as_json)
 
 
 AsOf = Annotated[date, typer.Option(parser=parse_date, help="The day of the night that is repeated.")]

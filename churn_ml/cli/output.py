@@ -52,7 +52,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     """Print `rows` under `columns`; numbers are set to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        is_number = bool(rows) and type(rows[0][index]) in {int, float, Decimal}
+        is_number = any(type(row[index]) in {int, float, Decimal} for row in rows)
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*("-" if cell is None else _format(cell) for cell in row))

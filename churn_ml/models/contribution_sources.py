@@ -217,6 +217,17 @@ def contributions_of(
     return path_contributions(pipeline, columns)
 
 
+def contributions_of_all(
+    pipelines: Sequence[Pipeline], columns: tuple[NamedColumn, ...], quantiles: Mapping[str, FloatArray]
+) -> list[PipelineContributions]:
+    """Return the contributions of each pipeline of a model, as `source_of` will tell them when it scores."""
+    tables = tables_of_all(pipelines, columns, quantiles)
+    if tables is None:
+        return [contributions_of(one, columns, quantiles) for one in pipelines]
+    # One grid for all: the shares of categories are those of all training rows.
+    return [TableContributions(*pair) for pair in zip(pipelines, tables, strict=True)]
+
+
 def source_of(
     pipelines: Sequence[Pipeline],
     columns: tuple[NamedColumn, ...],

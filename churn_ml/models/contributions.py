@@ -24,7 +24,13 @@ from churn_ml.features.contract import FeatureContract
 from churn_ml.models.additive_grid import columns_of
 from churn_ml.models.calibration import CalibratedClassifier
 from churn_ml.models.calibrators import clip_probabilities
-from churn_ml.models.contribution_sources import Explained, Source, TableSource, contributions_of, source_of
+from churn_ml.models.contribution_sources import (
+    Explained,
+    Source,
+    TableSource,
+    contributions_of_all,
+    source_of,
+)
 from churn_ml.models.crossfit import NOT_TRAINED_ON, CrossFittedModel, Predictions, mean_in_log_odds
 from churn_ml.models.lookup_tables import blocks
 from churn_ml.models.top_reasons import NO_COLUMN, TopReasons
@@ -84,8 +90,8 @@ def build_reference(
     columns = columns_of(frame)
     quantiles = {column.name: _quantiles(frame[column.name]) for column in columns}
     centres = []
-    for pipeline, rows in zip(pipelines, rows_per_pipeline, strict=True):
-        explain = contributions_of(pipeline, columns, quantiles)
+    explained = contributions_of_all(pipelines, columns, quantiles)
+    for explain, rows in zip(explained, rows_per_pipeline, strict=True):
         total = np.zeros(len(columns))
         if explain.is_centred_on_rows:
             for part in blocks(len(rows)):
@@ -111,6 +117,8 @@ class Explainer:
         How contributions are defined, for model cards and documentation.
     is_additive : bool
         Whether predictions too come from lookup tables.
+    is_precise : bool
+        Whether contributions add up in double precision, so that predictions are their sums.
     """
 
     def __init__(self, model: CrossFittedModel, contract: FeatureContract, reference: Reference) -> None:
@@ -125,6 +133,7 @@ class Explainer:
             model.pipelines, columns_of(contract), reference.quantiles, reference.centres
         )
         self.is_additive = isinstance(self._source, TableSource)
+        self.is_precise = self._source.is_precise
         self.method = self._source.method
 
     def contributions(self, frame: pd.DataFrame, folds: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -162,7 +171,7 @@ class Explainer:
         Where contributions add up in double precision the predictions are their sums: the same
         probabilities, without asking the libraries a second time.
         """
-        if not self._source.is_precise:
+        if not self.is_precise:
             return self._model.predict(frame, folds), self.top_reasons(frame, folds, count)
         reasons = TopReasons.empty(len(frame), count)
         predictions = Predictions(*(np.empty(len(frame)) for _ in fields(Predictions)))
@@ -177,9 +186,17 @@ class Explainer:
         return predictions, reasons
 
     def largest_difference(self, frame: pd.DataFrame, folds: IntArray) -> float:
-        """Return by how much a calibrated probability of `predict` differs from the model's own, at most."""
-        predictions, _ = self.predict(frame, folds)
-        difference = np.abs(predictions.calibrated - self._model.predict(frame, folds).calibrated)
+        """Return by how much a probability of `predict` differs from the model's own, at most.
+
+        Where the predictions are the model's own, by how much the raw ones that the contributions add up
+        to do.
+        """
+        predictions, reasons = self.predict(frame, folds)
+        said = self._model.predict(frame, folds)
+        difference = np.abs(predictions.calibrated - said.calibrated)
+        if not self.is_precise:
+            added_up = clip_probabilities(expit(reasons.log_odds))
+            difference = np.maximum(difference, np.abs(added_up - said.raw))
         return float(np.max(difference, initial=0.0))
 
     def _explained(

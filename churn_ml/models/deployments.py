@@ -6,7 +6,7 @@ why. The rules stand in the functions ``ml.deploy`` and ``ml.retire``; no role m
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, LiteralString, get_args
 
@@ -68,8 +68,8 @@ def promote(
     Parameters
     ----------
     valid_from : datetime, optional
-        First cut-off at which it holds. None: right after every published cut-off, or what the
-        model itself knew where nothing was published; the clock is never asked.
+        First cut-off at which it holds. None: right after every published cut-off, or from what the
+        model itself knew where that is later; the clock is never asked.
     override_reason : str, optional
         Why it may be deployed although a blocking gate has failed; kept with the deployment.
 
@@ -83,7 +83,7 @@ def promote(
     _check_words(reason, recorded_by, *([] if override_reason is None else [override_reason]))
     with connect(settings, Role.TRAINER) as trainer:
         first = _known_as_of(trainer, model_version)
-        begins = _with_zone(valid_from) or _default_cut_off(trainer) or first
+        begins = _with_zone(valid_from) or max(_default_cut_off(trainer) or first, first)
         standing = _standing(trainer, alias)
         if standing and standing.model_version == model_version and standing.valid_from <= begins:
             raise ModelError(
@@ -168,7 +168,7 @@ def retire(
         ends = _with_zone(valid_to) or _default_cut_off(trainer) or standing.valid_from
         _call(trainer, "select ml.retire(%s, %s, %s, %s)", [alias, ends, recorded_by.strip(), reason.strip()])
     log.info("%s is %s no longer from %s on", standing.model_version, alias, ends.isoformat())
-    return standing
+    return replace(standing, valid_to=max(ends, standing.valid_from))
 
 
 def champion_at(settings: Settings, known_as_of: datetime) -> str:

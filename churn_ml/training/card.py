@@ -97,6 +97,7 @@ class CardContent:
     gates: tuple[GateResult, ...]
     candidates: Mapping[str, Mapping[str, Any]]
     importance: tuple[tuple[str, float], ...]
+    contribution_method: str
     reliability_raw: tuple[Bin, ...]
     reliability: tuple[Bin, ...]
     distribution: Distribution
@@ -123,6 +124,7 @@ def card_content(
     gates: Sequence[GateResult],
     candidates: Mapping[str, Mapping[str, Any]],
     importance: Mapping[str, float],
+    contribution_method: str = "",
     as_of_dates: npt.NDArray[np.datetime64] | None = None,
     sensitive: Mapping[str, npt.NDArray[Any]] | None = None,
     value_family: str | None = None,
@@ -143,6 +145,8 @@ def card_content(
         ``seconds`` where known.
     importance : mapping
         Feature -> mean absolute contribution in log-odds.
+    contribution_method : str
+        What a contribution is, as `Explainer.method` says.
     as_of_dates : array of shape (n_rows,), optional
         Of dated datasets.
     sensitive : mapping, optional
@@ -164,6 +168,7 @@ def card_content(
         gates=tuple(gates),
         candidates=candidates,
         importance=tuple(sorted(importance.items(), key=lambda item: (-item[1], item[0]))),
+        contribution_method=contribution_method,
         reliability_raw=reliability_bins(churned, raw),
         reliability=reliability_bins(churned, calibrated),
         distribution=distribution(churned, calibrated),

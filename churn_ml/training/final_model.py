@@ -255,6 +255,7 @@ def _card(
     )
     said = best.probabilities[0]
     rows = np.flatnonzero(~np.isnan(said.calibrated))
+    importance, method = _importance(training, final, reference, rows, plan.seed)
     content = card_content(
         facts,
         churned=panel.churned[rows],
@@ -265,7 +266,8 @@ def _card(
         metrics=metrics,
         gates=gates,
         candidates=metrics["candidates"],
-        importance=_importance(training, final, reference, rows, plan.seed),
+        importance=importance,
+        contribution_method=method,
         as_of_dates=panel.as_of_dates[rows] if isinstance(panel, DatedPanel) else None,
         sensitive={str(name): panel.sensitive[name].to_numpy(object)[rows] for name in panel.sensitive},
         value_family=value.family if value else None,
@@ -276,12 +278,12 @@ def _card(
 
 def _importance(
     training: Training, final: FinalModel, reference: Reference, rows: IntArray, seed: int
-) -> dict[str, float]:
-    """Return the mean absolute contribution of each feature over some of `rows`, in log-odds."""
+) -> tuple[dict[str, float], str]:
+    """Return each feature's mean absolute contribution over some of `rows`, and what contributions are."""
     drawn = np.random.default_rng(seed).permutation(rows)[:_EXPLAINED_ROWS]
     drawn.sort()
     explainer = Explainer(CrossFittedModel(final.pipelines), training.panel.contract, reference)
     contributions: FloatArray
     _, contributions = explainer.contributions(training.panel.frame.take(drawn), final.folds[drawn])
     means = np.abs(contributions).mean(axis=0)
-    return dict(zip(training.panel.contract.names, means.tolist(), strict=True))
+    return dict(zip(training.panel.contract.names, means.tolist(), strict=True)), explainer.method

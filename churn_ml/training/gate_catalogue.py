@@ -84,7 +84,7 @@ _DESCRIPTIONS = (
     GateDescription(
         "profit",
         "Profit per customer of the model's decisions less that of treating nobody or, if better, everybody.",
-        "at least 0; forward in time widened by two standard errors",
+        "at least 0, less two standard errors",
         "block",
         "Neslin et al. 2006",
     ),

@@ -52,6 +52,7 @@ __all__ = [
 
 _CHANCE_SHARE = 0.95
 _NO_MONEY = "the dataset declares no value or no costs, so no profit can be told"
+_ONE_OF_AN_OUTCOME = "one customer of an outcome only, so no interval of the AUC can be told"
 _NO_CHAMPION = "no champion is deployed to compare with"
 
 
@@ -172,7 +173,9 @@ def champion_gates(
     auc = auc_difference_interval(churned, probabilities, champion_probabilities, groups=groups, seed=seed)
     results = [
         gate_result(names[0], more, high=more - low, interval=(low, high)),
-        gate_result(names[1], auc[0], auc[0] - auc[2], interval=auc[1:]),
+        gate_result(names[1], auc[0], auc[0] - auc[2], interval=auc[1:])
+        if np.isfinite(auc).all()
+        else not_applicable(names[1], _ONE_OF_AN_OUTCOME),
     ]
     profits = row_profits(churned, probabilities, monthly_values, decision)
     champion_profits = row_profits(churned, champion_probabilities, monthly_values, decision)
@@ -235,8 +238,7 @@ def stability_gates(
     names = np.unique(folds)
     for name in names:
         rows = folds == name
-        fold_aucs, covariance = delong(churned[rows], probabilities[rows][np.newaxis])
-        aucs.append((float(fold_aucs[0]), float(covariance[0, 0])))
+        aucs.append(_auc(churned[rows], probabilities[rows]))
         ratios.append(_loss_ratio(churned[rows], probabilities[rows]))
     allowed = {"roc_auc": (aucs, STABLE_AUC_DEVIATION), "log_loss": (ratios, STABLE_LOSS_DEVIATION)}
     if len(names) < 2:
@@ -264,6 +266,16 @@ def golden_rows_gate(expected: FloatArray, found: FloatArray) -> GateResult:
     # Two probabilities differ by 1 at most: one that is missing differs by as much.
     worst = float(np.where(np.isnan(differences), 1.0, differences).max())
     return gate_result("golden_rows", worst, high=GOLDEN_TOLERANCE, detail=f"{expected.size} rows")
+
+
+def _auc(churned: BoolArray, probabilities: FloatArray) -> tuple[float, float]:
+    """Return AUC and its variance; of one customer of an outcome the most it can be, ``1 / 4``.
+
+    That is the bound ``AUC (1 - AUC) / fewest`` (Birnbaum and Klose 1957) at its greatest.
+    """
+    aucs, covariance = delong(churned, probabilities[np.newaxis])
+    variance = float(covariance[0, 0])
+    return float(aucs[0]), variance if np.isfinite(variance) else 0.25
 
 
 def _loss_ratio(churned: BoolArray, probabilities: FloatArray) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from churn_ml.training.statistics import CustomerBootstrap, Groups, percentile_i
 # A tenth off is then at least two standard errors off.
 LARGE_SEGMENT_ERROR = 0.05
 LEAST_GROUP_ROWS = 100
+LEAST_GROUP_ACTED = 5.0
 STANDARD_ERRORS = 2.0
 
 _MOST_NUMBERS = 8
@@ -64,7 +65,8 @@ def fairness_gates(
     """Return, for each group of each sensitive attribute, its calibration and how often it is acted on.
 
     Both can be had at once only where the groups' churn rates are equal (Kleinberg et al. 2017), so they
-    warn. Selection is compared among groups of at least 100 rows.
+    warn. Selection is compared among groups of at least 100 rows of which 5 would be acted on at everyone's
+    rate: the four-fifths rule leaves out differences of small numbers (29 CFR 1607.4 D).
 
     Parameters
     ----------
@@ -124,10 +126,16 @@ def _selection_gates(
     name: str, labels: npt.NDArray[Any], acted: BoolArray, bootstrap: CustomerBootstrap
 ) -> list[GateResult]:
     named = list(groups_of(name, labels))
-    large = {subject: float(acted[rows].mean()) for subject, rows in named if rows.sum() >= LEAST_GROUP_ROWS}
+    expected = {subject: float(rows.sum() * acted.mean()) for subject, rows in named}
+    large = {
+        subject: float(acted[rows].mean())
+        for subject, rows in named
+        if rows.sum() >= LEAST_GROUP_ROWS and expected[subject] >= LEAST_GROUP_ACTED
+    }
     reference = max(large, key=lambda subject: large[subject], default=None)
     if reference is None or not large[reference]:
-        why = "nobody is acted on" if large else f"no group of {LEAST_GROUP_ROWS} rows"
+        least = f"{LEAST_GROUP_ROWS} rows with {LEAST_GROUP_ACTED:g} expected"
+        why = f"{acted.sum()} acted on: no group of {least}" if acted.any() else "nobody is acted on"
         return [not_applicable("fairness_selection", why, subject=name)]
     samples = bootstrap.sums(
         np.stack([column for _, rows in named for column in (rows * acted, rows)], axis=1).astype(np.float64)
@@ -147,7 +155,11 @@ def _selection_gates(
         for subject, rate in large.items()
     ]
     return results + [
-        not_applicable("fairness_selection", f"{int(rows.sum())} rows", subject=subject)
+        not_applicable(
+            "fairness_selection",
+            f"{int(rows.sum())} rows, {expected[subject]:.1f} expected to be acted on: too few",
+            subject=subject,
+        )
         for subject, rows in named
         if subject not in large
     ]
@@ -160,7 +172,7 @@ def groups_of(name: str, labels: npt.NDArray[Any]) -> Iterator[tuple[str, BoolAr
         bands = pd.qcut(values.astype("Float64"), 4, duplicates="drop")
         least = float(values.min())
         values = bands.cat.rename_categories(
-            [f"{max(band.left, least):g} to {band.right:g}" for band in bands.cat.categories]
+            [f"{max(band.left, least):.15g} to {band.right:.15g}" for band in bands.cat.categories]
         )
     known = values.notna()
     for value in values[known].drop_duplicates().sort_values():

@@ -197,7 +197,9 @@ def _groups(values: "pd.Series[Any]", kind: Kind) -> "pd.Series[Any]":
     if kind is Kind.BOOLEAN:
         return values.map({0.0: "false", 1.0: "true"}).astype("category")
     bands = pd.qcut(values, _BANDS, duplicates="drop")
-    return bands.cat.rename_categories([f"{band.left:g} to {band.right:g}" for band in bands.cat.categories])
+    return bands.cat.rename_categories(
+        [f"{band.left:.15g} to {band.right:.15g}" for band in bands.cat.categories]
+    )
 
 
 def _check_enough(panel: Panel, run: Run, label_definition: str, fold_count: int) -> None:

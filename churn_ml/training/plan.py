@@ -8,6 +8,7 @@ from typing import Any
 from churn_ml.declarations import Dataset, load_dataset
 from churn_ml.errors import SettingsError, TrainingError
 from churn_ml.models.candidates import Candidate, candidate_of
+from churn_ml.models.deployments import deployed_at
 from churn_ml.settings import Settings
 from churn_ml.training.dated_panel import DatedPanel, read_dated_panel
 from churn_ml.training.fingerprint import fingerprint
@@ -120,7 +121,8 @@ def plan_training(
     """Plan the training of the run `run_id`, and prepare the storage of its search.
 
     Where a model was registered from the same rows and configuration, the plan names it and the run is
-    closed as ``unchanged``: nothing needs to be trained. With `force` it is trained and registered
+    closed as ``unchanged``: nothing needs to be trained, unless it failed only beside a champion that is
+    another one now: it is then judged anew. With `force` it is trained and registered
     again; searches and candidates that have finished are not repeated, since they would give the same.
 
     Parameters
@@ -150,7 +152,7 @@ def plan_training(
         seconds=seconds or settings.search_seconds or search.seconds,
     )
     plan = replace(plan, training_sha256=_sha256(training, plan))
-    known = None if force else _known_version(settings, plan)
+    known = None if force else _known_version(settings, plan, training.run)
     if known is not None:
         log.info("run %s changes nothing: %s was trained on the same rows and configuration", run_id, known)
         close_run(settings, run_id, "unchanged")
@@ -229,7 +231,7 @@ def _families(named: str, dataset: Dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys(asked))
 
 
-def _known_version(settings: Settings, plan: TrainingPlan) -> str | None:
+def _known_version(settings: Settings, plan: TrainingPlan, run: Run) -> str | None:
     with connect(settings, Role.TRAINER) as trainer:
         row = trainer.execute(
             "select versions.model_version, statuses.status from ml.model_versions as versions"
@@ -241,6 +243,9 @@ def _known_version(settings: Settings, plan: TrainingPlan) -> str | None:
     if row is None:
         return None
     version, status = row
+    if status == "rejected" and _lost_to_another_champion(settings, version, run):
+        log.info("%s failed beside a champion that is none at this cut-off: it is judged again", version)
+        return None
     if status == "rejected":
         raise TrainingError(
             f"Expected rows or a configuration that were not trained on before, found those of {version}, "
@@ -248,6 +253,18 @@ def _known_version(settings: Settings, plan: TrainingPlan) -> str | None:
             f"{version}` names, land more history, or train with force."
         )
     return str(version)
+
+
+def _lost_to_another_champion(settings: Settings, version: str, run: Run) -> bool:
+    """Return whether a rejected model failed nothing but its comparison with another champion than now."""
+    beside = f"beside {deployed_at(settings, 'champion', run.known_as_of)} on %"
+    with connect(settings, Role.TRAINER) as trainer:
+        [(is_lost,)] = trainer.execute(
+            "select bool_and(right(gate, 17) = '_against_champion' and detail not like %s)"
+            " from ml.gate_results where model_version = %s and severity = 'block' and verdict = 'fail'",
+            [beside, version],
+        ).fetchall()
+    return bool(is_lost)
 
 
 def _read_decision(trainer: Connection, dataset: Dataset, run: Run) -> DecisionParameters | None:

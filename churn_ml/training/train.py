@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from churn_ml.errors import TrainingError
 from churn_ml.models.deployments import promote_automatically
@@ -140,10 +141,11 @@ def select_model(
 
 def _register_best(settings: Settings, training: Training, plan: TrainingPlan, workers: int) -> ModelVersion:
     started = time.monotonic()
-    judged = _judge(settings, training, plan, workers)
-    best = _best(training, judged, plan.seed)
-    new = describe_model(settings, training, plan, judged, best, workers=workers)
-    version = register(settings, new)
+    with threadpool_limits(limits=1):  # as candidates are fitted
+        judged = _judge(settings, training, plan, workers)
+        best = _best(training, judged, plan.seed)
+        new = describe_model(settings, training, plan, judged, best, workers=workers)
+        version = register(settings, new)
     log.info("selected %s among %d candidates in %.1f s: %s, log loss %.4f", new.family, len(judged),
              time.monotonic() - started, version, new.metrics["log_loss"])  # fmt: skip
     return next(found for found in list_versions(settings) if found.model_version == version)

@@ -338,3 +338,13 @@ def test_weights_and_resampling_are_refused_by_name(model: object, message: str)
 @pytest.mark.parametrize("model", [LogisticRegression(), Weighted(), RandomForestClassifier()])
 def test_models_without_weights_are_let_through(model: object) -> None:
     refuse_reweighting(Pipeline([("columns", "passthrough"), ("model", model)]))
+
+
+def test_a_method_that_overstates_those_who_leave_is_not_chosen() -> None:
+    rng = np.random.default_rng(7)
+    log_odds = rng.normal(-3.2, 1.0, 1500)
+    churned = rng.random(1500) < 1 / (1 + np.exp(-log_odds))
+    raw = 1 / (1 + np.exp(-(log_odds * 1.6 + 2.2)))
+    calibrator, losses = choose_calibrator(raw, churned, seed=1)
+    assert min(losses, key=lambda method: losses[method]) == "venn_abers"
+    assert calibrator.method == "sigmoid"

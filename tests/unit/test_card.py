@@ -91,6 +91,7 @@ def content(**changes: Any) -> CardContent:
             "stack": {"log_loss": 0.4646, "roc_auc": 0.8383, "failed_gates": ["profit"]},
         },
         "importance": {"contract": 0.1919, "tenure_months": 0.8181},
+        "contribution_method": "exact, of lookup tables",
         "sensitive": {"gender": np.where(np.arange(600) % 3, "female", "male").astype(object)},
     }
     return card_content(FACTS, **(given | changes))
@@ -132,6 +133,7 @@ def test_the_figures_are_those_given(page: str) -> None:
     assert "none 0.5000" in text
     assert "700, of which 170 churned (24.29%)" in text
     assert "tenure_months 0.8181" in text
+    assert "Contributions: exact, of lookup tables." in text
     assert "run-1" in text
     assert "ab" * 32 in text
 

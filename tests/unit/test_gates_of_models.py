@@ -6,6 +6,7 @@ import pytest
 from scipy.special import expit, logit
 
 from churn_ml.errors import TrainingError
+from churn_ml.features.contract import Kind
 from churn_ml.models.registration import GateResult
 from churn_ml.training.gates import (
     GATES,
@@ -21,6 +22,7 @@ from churn_ml.training.gates import (
     too_little_data_gates,
 )
 from churn_ml.training.leakage import leakage_column_gates, leakage_shuffled_gate
+from churn_ml.training.panel import _groups
 from churn_ml.training.profit import DecisionParameters
 
 DECISION = DecisionParameters(0.40, 0.70, 12, 0.60, 2.0, 40.0, 0.30, "USD")
@@ -123,6 +125,13 @@ def test_numbers_of_many_values_are_cut_at_quartiles(rows: Rows) -> None:
     ages = np.arange(COUNT).astype(object) % 60 + 18
     subjects = [gate.subject for gate in segment_gates(churned, p, {"age": ages})]
     assert subjects == ["age=18 to 32", "age=32 to 47", "age=47 to 62", "age=62 to 77"]
+
+
+def test_quarters_of_large_numbers_that_lie_close_have_names_of_their_own(rows: Rows) -> None:
+    churned, p, _ = rows
+    amounts = 1_000_000 + np.arange(COUNT) / 1000
+    assert len(by_name(segment_gates(churned, p, {"amount": amounts}))) == 4
+    assert _groups(pd.Series(amounts), Kind.NUMERIC).nunique() == 4
 
 
 def test_log_loss_has_to_be_below_that_of_the_constant_rate(rows: Rows) -> None:
@@ -238,6 +247,25 @@ def test_stability_fails_where_one_fold_is_worse(rows: Rows) -> None:
     assert [gate.verdict for gate in stability_gates(churned, p, np.zeros(COUNT))] == ["not_applicable"] * 2
 
 
+def test_a_fold_of_one_churned_customer_does_not_fail_for_that() -> None:
+    generator = np.random.default_rng(0)
+    folds = np.repeat(np.arange(4), 100)
+    churned = np.isin(np.arange(400), [0, 1, 2, 3, 4, 100, 101, 102, 200, 201, 202, 203, 300])
+    p = 0.03 + 0.02 * generator.random(400) + 0.1 * churned
+    assert verdicts(stability_gates(churned, p, folds)) == {
+        "stability roc_auc": "pass",
+        "stability log_loss": "pass",
+    }
+
+
+def test_beside_the_champion_one_churned_customer_tells_no_auc() -> None:
+    churned = np.arange(100) == 3
+    p = np.random.default_rng(0).random(100) / 10
+    results = by_name(champion_gates(churned, p + 0.001, p, np.ones(100), None))
+    assert results["roc_auc_against_champion"].verdict == "not_applicable"
+    assert results["log_loss_against_champion"].verdict == "pass"
+
+
 def test_stability_allows_seasons_of_the_churn_rate() -> None:
     generator = np.random.default_rng(4)
     folds = np.repeat(np.arange(4), 5000)
@@ -274,6 +302,11 @@ def test_fairness_of_selection_needs_a_decision_and_enough_rows(rows: Rows) -> N
     assert undecided["fairness_selection gender"].verdict == "not_applicable"
     nobody = by_name(fairness_gates(churned, np.full(COUNT, 1e-6), values, DECISION, {"gender": few}))
     assert nobody["fairness_selection gender"].verdict == "not_applicable"
+    three = np.full(COUNT, 1e-6)
+    three[np.argsort(values)[-3:]] = 0.9
+    chance = by_name(fairness_gates(churned, three, values, DECISION, {"gender": np.arange(COUNT) % 2}))
+    assert chance["fairness_selection gender"].verdict == "not_applicable"
+    assert chance["fairness_selection gender"].detail.startswith("3 acted on")
 
 
 def test_golden_rows_have_to_come_out_alike() -> None:

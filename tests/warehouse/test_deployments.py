@@ -169,6 +169,8 @@ def test_without_a_cut_off_it_begins_with_what_the_model_knew_or_after_every_pub
     assert make(registry, "b").valid_from == FIRST + 5 * ONE_NIGHT + INSTANT
     assert champion_at(registry, FIRST + 5 * ONE_NIGHT) == "a"
     assert champion_at(registry, FIRST + 6 * ONE_NIGHT) == "b"
+    assert make(registry, "later").valid_from == FIRST + 30 * ONE_NIGHT
+    assert champion_at(registry, FIRST + 29 * ONE_NIGHT) == "b"
 
 
 @pytest.mark.parametrize("alias", ["champion", "challenger"])

@@ -268,6 +268,39 @@ def test_no_candidate_that_passes_is_registered_as_rejected_and_fails(filled: Se
     assert len(list_versions(filled)) == 1
 
 
+def fail_gate(settings: Settings, model_version: str, gate: str, detail: str) -> None:
+    with connect(settings, Role.OWNER) as owner:
+        owner.execute(
+            "update ml.gate_results set verdict = 'fail', observed = 1, detail = %s"
+            " where model_version = %s and gate = %s and subject = ''",
+            [detail, model_version, gate],
+        )
+
+
+def test_a_model_that_lost_to_a_former_champion_is_judged_again(trained: Trained) -> None:
+    settings, first = trained.settings, trained.summary.model_version
+    fail_gate(settings, first, "log_loss_against_champion", "beside another on 400 rows")
+    made = trials(settings), candidates(settings)
+    second = train(settings).model_version
+    assert second != first
+    assert (trials(settings), candidates(settings)) == made
+    fail_gate(settings, second, "log_loss_against_champion", "beside another on 400 rows")
+    fail_gate(settings, second, "log_loss", "of its own")
+    with pytest.raises(TrainingError, match=f"those of {second}, which failed its gates"):
+        train(settings)
+
+
+def test_a_model_that_lost_to_the_champion_of_today_is_known(championed: tuple[Settings, str]) -> None:
+    settings, champion = championed
+    cut_off = CUT_OFF + timedelta(days=1)
+    run_id = open_run(settings, "training", cut_off).run_id
+    second = train_model(settings, run_id, seed=SEED).model_version
+    fail_gate(settings, second, "log_loss_against_champion", f"beside {champion} on 200 rows")
+    again = open_run(settings, "training", cut_off).run_id
+    with pytest.raises(TrainingError, match=f"those of {second}, which failed its gates"):
+        plan_training(settings, again, SEED)
+
+
 def test_a_model_is_promoted_where_that_is_automatic(filled: Settings) -> None:
     automatic = filled.model_copy(update={"automatic_promotion": "on"})
     assert deployed_at(filled, "champion", CUT_OFF) is None
