@@ -37,7 +37,8 @@ ValidFromOption = Annotated[
     datetime | None,
     typer.Option(
         parser=parse_cut_off,
-        help="First cut-off (data time); default: the first one after every published night, or from what the model knew where that is later.",
+        help="First cut-off (data time); default: the first one after every published night, or after "
+        "what the model knew where that is later.",
     ),
 ]
 
