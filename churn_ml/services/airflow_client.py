@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -75,8 +75,18 @@ class AirflowClient:
             One day before the cut-off where it is not given.
         conf : dict, optional
             The DAG's params.
+
+        Raises
+        ------
+        ServiceError
+            If the interval has not begun: Airflow starts no run before its logical date.
         """
         start = data_interval_start or data_interval_end - timedelta(days=1)
+        if start > datetime.now(UTC):
+            raise ServiceError(
+                f"Expected an interval that has begun, found one from {start.isoformat()} on: Airflow would "
+                f"hold the run of {dag_id} until then. Give an earlier day or cut-off."
+            )
         for rerun in range(_MOST_RERUNS):
             body = {
                 "dag_run_id": f"manual__{data_interval_end:%Y%m%dT%H%M%S}__{rerun + 1}",

@@ -226,7 +226,7 @@ def _told(group: GateGroup) -> str:
     """Return a gate's results in a line: the figure of a single one, else how many passed."""
     [first, *others] = group.results
     if others:
-        words = {"pass": "passed", "fail": "failed", "not_applicable": "not applicable"}
+        words = {"pass": "passed", "fail": "failed", "not_applicable": "not applicable"}  # nosec B105 - a verdict
         return ", ".join(
             f"{group.count(verdict)} {word}" for verdict, word in words.items() if group.count(verdict)
         )
