@@ -25,7 +25,7 @@ from churn_ml.training.gate_catalogue import (
 )
 from churn_ml.training.group_gates import fairness_gates, segment_gates
 from churn_ml.training.metrics import observed_expected_ratio, row_losses, row_profits
-from churn_ml.training.profit import BoolArray, DecisionParameters, FloatArray, treatment_profits
+from churn_ml.training.profit import BoolArray, DecisionParameters, FloatArray, acted_on, treatment_profits
 from churn_ml.training.statistics import (
     STANDARD_ERRORS_OF_INTERVAL,
     CustomerBootstrap,
@@ -157,7 +157,7 @@ def champion_gates(
     """Return whether the model is significantly worse than the champion in log loss, AUC or profit.
 
     A limit is the smallest difference that the interval tells from none: a difference beyond it has an
-    interval that leaves out 0.
+    interval that leaves out 0. That of profit is at least what chance makes of true probabilities.
 
     Parameters
     ----------
@@ -177,12 +177,18 @@ def champion_gates(
         if np.isfinite(auc).all()
         else not_applicable(names[1], _ONE_OF_AN_OUTCOME),
     ]
-    profits = row_profits(churned, probabilities, monthly_values, decision)
-    champion_profits = row_profits(churned, champion_probabilities, monthly_values, decision)
-    if profits is None or champion_profits is None:
+    profits = treatment_profits(monthly_values, decision)
+    own = row_profits(churned, probabilities, monthly_values, decision)
+    former = row_profits(churned, champion_probabilities, monthly_values, decision)
+    if profits is None or own is None or former is None:
         return [*results, not_applicable(names[2], _NO_MONEY)]
-    gain, low, high = mean_interval(profits - champion_profits, groups=groups, seed=seed)
-    return [*results, gate_result(names[2], gain, gain - high, interval=(low, high))]
+    gain, low, high = mean_interval(own - former, groups=groups, seed=seed)
+    acted, acted_then = (
+        np.asarray(acted_on(said, monthly_values, decision))
+        for said in (probabilities, champion_probabilities)
+    )
+    chance = STANDARD_ERRORS_OF_INTERVAL * profits.chance(probabilities, acted != acted_then)
+    return [*results, gate_result(names[2], gain, min(gain - high, -chance), interval=(low, high))]
 
 
 def profit_gate(
@@ -210,7 +216,9 @@ def profit_gate(
     everybody = profits.realised(churned, np.ones(len(churned), bool))
     treats_all = float(np.nanmean(everybody)) > 0
     gain, low, high = mean_interval(own - everybody if treats_all else own, groups=groups, seed=seed)
-    error = (high - low) / (2 * STANDARD_ERRORS_OF_INTERVAL)
+    acted = acted_on(probabilities, monthly_values, decision)
+    chance = profits.chance(probabilities, np.asarray(acted) != treats_all)
+    error = max((high - low) / (2 * STANDARD_ERRORS_OF_INTERVAL), chance)
     return gate_result(
         "profit",
         gain,

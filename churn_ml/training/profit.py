@@ -64,6 +64,21 @@ class TreatmentProfits:
         treated = np.where(churned, self.if_churning, self.if_staying)
         return np.where(np.isnan(treated), np.nan, np.where(acted_on, treated, 0.0))
 
+    def chance(self, probabilities: FloatArray, differing: BoolArray) -> float:
+        """Return the standard error of the mean profit of decisions if `probabilities` are true.
+
+        That of what happened says nothing where none of the few acted on left.
+
+        Parameters
+        ----------
+        differing : boolean array of shape (n,)
+            Where the decisions differ from those they are compared with.
+        """
+        spread = np.nan_to_num(self.if_churning - self.if_staying)[differing]
+        p = probabilities[differing]
+        known = int(np.isfinite(self.if_staying).sum())
+        return float(np.sqrt((p * (1 - p) * spread**2).sum())) / known
+
 
 def treatment_profits(
     monthly_values: FloatArray, decision: DecisionParameters | None

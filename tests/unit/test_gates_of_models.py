@@ -341,3 +341,17 @@ def test_every_gate_is_described_and_has_its_severity(rows: Rows) -> None:
         assert all(number is None or type(number) is float for number in numbers), gate
     for description in GATES.values():
         assert all((description.what, description.threshold, description.source))
+
+
+def test_true_probabilities_that_act_on_few_pass_although_none_of_them_left() -> None:
+    probabilities = np.full(4000, 0.02)
+    probabilities[:5] = 0.45
+    churned = np.zeros(4000, bool)
+    churned[100:180] = True
+    values = np.full(4000, 40.0)
+    acted_few = profit_gate(churned, probabilities, values, DECISION, standard_errors=2.0)
+    assert acted_few.observed is not None
+    assert acted_few.observed < 0
+    assert acted_few.verdict == "pass"
+    probabilities[:900] = 0.45
+    assert profit_gate(churned, probabilities, values, DECISION, standard_errors=2.0).verdict == "fail"
