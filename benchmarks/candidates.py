@@ -1,11 +1,11 @@
 """Every candidate on the Telco and the bank file under one protocol, against a plain logistic regression.
 
-Run with ``python benchmarks/candidates.py FILE [--columns all] [--families lightgbm,stack]``. Stratified
-5-fold x 3 repeats (x 1 where the family says so), all figures out of fold: mean over the folds and standard
-deviation between them. ``--columns all`` lets every column in, as published references do;
-``--columns shipped`` leaves out what the product keeps out of its models. Calibrators are chosen and
-fitted on the other folds' out-of-fold rows; ECE is pooled over a repeat. Seconds are per 100,000 rows on one
-thread.
+Run with ``python benchmarks/candidates.py FILE [--columns shipped] [--families lightgbm,stack]``. Stratified
+5-fold x 3 repeats (x 1 where the family says so), all figures out of fold: mean over the folds and
+standard deviation between them. ``--columns all`` lets every column in, as published references do;
+``--columns shipped`` leaves out what the product keeps out of its models. Each family has the parameters
+that the dataset declares. Calibrators are chosen and fitted on the other folds' out-of-fold rows; ECE
+is pooled over a repeat. Seconds are per 100,000 rows on one thread.
 """
 
 import argparse
@@ -24,21 +24,24 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
+from churn_ml.declarations import parse_dataset
 from churn_ml.features.contract import FeatureColumn, FeatureContract, Kind
 from churn_ml.models.calibration import choose_calibrator
-from churn_ml.models.candidates import FAMILIES, candidate_of
+from churn_ml.models.candidates import FAMILIES, Candidate, candidate_of
 from churn_ml.training.metrics import point_metrics
 
 FOLDS, REPEATS, SEED = 5, 3, 20260101
 PEER = "plain logistic"
+DATASETS = Path(__file__).parents[1] / "datasets"
 METRICS = {"AUC": "roc_auc", "PR-AUC": "pr_auc", "log loss": "log_loss", "Brier": "brier", "ECE": "ece",
            "lift": "top_decile_lift"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a file's columns are: its outcome, what is no feature, what the product keeps out."""
+    """A file's columns: its outcome, what is no feature, what the product keeps out; and its dataset."""
 
+    dataset: str
     outcome: str
     churned: object
     no_feature: tuple[str, ...]
@@ -46,8 +49,8 @@ class Source:
 
 
 SOURCES = (
-    Source("Churn", "Yes", ("customerID",), ("gender", "SeniorCitizen", "TotalCharges")),
-    Source("Exited", 1, ("RowNumber", "CustomerId", "Surname"), ("Gender", "Age")),
+    Source("telco", "Churn", "Yes", ("customerID",), ("gender", "SeniorCitizen", "TotalCharges")),
+    Source("bank", "Exited", 1, ("RowNumber", "CustomerId", "Surname"), ("Gender", "Age")),
 )
 
 
@@ -71,7 +74,8 @@ def main() -> None:
     parser.add_argument("--columns", choices=["all", "shipped"], default="all")
     parser.add_argument("--families", default=",".join(FAMILIES))
     arguments = parser.parse_args()
-    contract, frame, churned = read_file(arguments.file, arguments.columns)
+    source, contract, frame, churned = read_file(arguments.file, arguments.columns)
+    declared = parse_dataset(DATASETS / f"{source.dataset}.yml").candidates
     print(f"{arguments.file.name}, {arguments.columns} columns: {len(frame)} rows, "
           f"{len(contract.names)} features, {churned.mean():.2%} churned")  # fmt: skip
     header = [f"{name} (sd)" for name in METRICS]
@@ -80,11 +84,12 @@ def main() -> None:
     print("|---|" + "---|" * len(header))
     with threadpool_limits(limits=1):
         for family in (PEER, *arguments.families.split(",")):
-            print(describe(family, measure(family, contract, frame, churned)), flush=True)
+            candidate = None if family == PEER else candidate_of(family, declared[family])
+            print(describe(family, measure(candidate, contract, frame, churned)), flush=True)
 
 
-def read_file(path: Path, columns: str) -> tuple[FeatureContract, pd.DataFrame, np.ndarray]:
-    """Return the contract, the frame that pipelines read, and the outcome."""
+def read_file(path: Path, columns: str) -> tuple[Source, FeatureContract, pd.DataFrame, np.ndarray]:
+    """Return whose file it is, the contract, the frame that pipelines read, and the outcome."""
     data = pd.read_csv(path, skipinitialspace=True, na_values=[" "])
     source = next(source for source in SOURCES if source.outcome in data)
     left_out = [source.outcome, *source.no_feature, *(source.kept_out if columns == "shipped" else ())]
@@ -94,12 +99,14 @@ def read_file(path: Path, columns: str) -> tuple[FeatureContract, pd.DataFrame, 
         for name in features
     }
     contract = FeatureContract(tuple(FeatureColumn(name, kind, None, None) for name, kind in kinds.items()))
-    return contract, contract.to_frame(features), (data[source.outcome] == source.churned).to_numpy()
+    return source, contract, contract.to_frame(features), (data[source.outcome] == source.churned).to_numpy()
 
 
-def measure(family: str, contract: FeatureContract, frame: pd.DataFrame, churned: np.ndarray) -> Figures:
-    """Fit and predict every fold of every repeat of `family`, and calibrate each from the other folds."""
-    repeats = REPEATS if family == PEER else candidate_of(family).validation_repeats
+def measure(
+    candidate: Candidate | None, contract: FeatureContract, frame: pd.DataFrame, churned: np.ndarray
+) -> Figures:
+    """Fit and predict each fold of each repeat (None: the peer), calibrated from the other folds."""
+    repeats = candidate.validation_repeats if candidate else REPEATS
     raw_rows, calibrated_rows, methods = [], [], []
     fit_seconds = predict_seconds = 0.0
     for repeat in range(repeats):
@@ -107,7 +114,7 @@ def measure(family: str, contract: FeatureContract, frame: pd.DataFrame, churned
         fold_of = np.empty(len(frame), int)
         raw = np.empty(len(frame))
         for fold, (learned, validated) in enumerate(splitter.split(frame, churned)):
-            pipeline = build(family, contract)
+            pipeline = build(candidate, contract)
             started = time.perf_counter()
             pipeline.fit(frame.take(learned), churned[learned])
             fitted = time.perf_counter()
@@ -131,10 +138,10 @@ def measure(family: str, contract: FeatureContract, frame: pd.DataFrame, churned
     )  # fmt: skip
 
 
-def build(family: str, contract: FeatureContract) -> Pipeline:
-    """Return the unfitted pipeline of `family`, or the peer's."""
-    if family != PEER:
-        return candidate_of(family).build(contract, SEED)
+def build(candidate: Candidate | None, contract: FeatureContract) -> Pipeline:
+    """Return the unfitted pipeline of `candidate`, or the peer's."""
+    if candidate is not None:
+        return candidate.build(contract, SEED)
     columns = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), contract.names_of(Kind.CATEGORICAL)),
         (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), contract.names_of(Kind.NUMERIC)),
