@@ -246,8 +246,8 @@ def _known_as_of(trainer: Connection, model_version: str) -> datetime:
 
 
 def _default_cut_off(trainer: Connection) -> datetime | None:
-    """Return the first cut-off after every published one; None where nothing was published."""
-    [(published,)] = trainer.execute("select ops.last_published_cut_off()").fetchall()
+    """Return the first cut-off after every published night's; None where nothing was published."""
+    [(published,)] = trainer.execute("select ops.last_champion_cut_off()").fetchall()
     return None if published is None else published + _FIRST_UNPUBLISHED
 
 

@@ -79,14 +79,22 @@ def registry(template: Settings) -> Iterator[Settings]:
             owner.execute(f"delete from ml.{table} where model_version in ('untried', 'warned')")
 
 
-def publish(settings: Settings, known_as_of: datetime) -> None:
+def publish(settings: Settings, known_as_of: datetime, restated: str | None = None) -> str:
     run = open_run(settings, "night", known_as_of)
     with connect(settings, Role.OWNER) as owner:
+        if restated is not None:
+            owner.execute(
+                "update ops.pipeline_runs as runs set run_kind = 'restate', as_of_date = former.as_of_date,"
+                " repeats_run_id = former.run_id from ops.pipeline_runs as former"
+                " where runs.run_id = %s and former.run_id = %s",
+                [run.run_id, restated],
+            )
         owner.execute(
             "insert into ops.publications (action, as_of_date, run_id, reason, recorded_by)"
             " values ('publish', %s, %s, 'test', 'test')",
             [run.as_of_date, run.run_id],
         )
+    return run.run_id
 
 
 def make(settings: Settings, model_version: str, valid_from: datetime | None = None, alias: str = "champion"):
@@ -279,6 +287,18 @@ def test_a_rollback_brings_back_the_former_champion_and_keeps_the_past(registry:
     assert [champion_at(registry, FIRST + night * ONE_NIGHT) for night in range(3)] == ["a", "b", "a"]
     assert list_deployments(registry)[-1].reason == "b calls the wrong customers"
     assert statuses(registry) | {"a": "production", "b": "archived", "c": "development"} == statuses(registry)
+
+
+def test_a_rollback_after_a_restated_night_holds_tonight_already(registry: Settings) -> None:
+    make(registry, "a", FIRST)
+    publish(registry, FIRST)
+    make(registry, "b")
+    night = publish(registry, FIRST + ONE_NIGHT)
+    tonight = FIRST + 2 * ONE_NIGHT
+    publish(registry, tonight, restated=night)
+    rollback(registry, "b calls the wrong customers", "tests")
+    assert champion_at(registry, FIRST + ONE_NIGHT) == "b"
+    assert champion_at(registry, tonight) == "a"
 
 
 def test_a_promotion_that_no_night_has_seen_is_withdrawn_by_the_rollback(registry: Settings) -> None:

@@ -160,6 +160,17 @@ create or replace function ml.champion_at(known_as_of timestamptz)
 returns text language sql stable
 return ml.deployed_at('champion', $1);
 
+create function ops.last_champion_cut_off()
+returns timestamptz language sql stable security definer set search_path = ''
+return (
+    select max(ops.champion_cut_off(published.run_id))
+    from (select distinct publications.run_id from ops.publications) as published
+);
+comment on function ops.last_champion_cut_off
+is 'The latest cut-off whose champion BI ever saw: a repetition shows that of the night which it repeats.';
+revoke execute on function ops.last_champion_cut_off from public;
+grant execute on function ops.last_champion_cut_off to churn_trainer;
+
 create function ml.end_deployments(alias text, valid_to timestamptz)
 returns setof bigint language plpgsql set search_path = ''
 as $$
@@ -169,7 +180,7 @@ begin
     -- Deployments one at a time, and none while a night is published (a landing shares that lock).
     perform pg_advisory_xact_lock_shared(7203449);
     perform pg_advisory_xact_lock(7203450);
-    published := ops.last_published_cut_off();
+    published := ops.last_champion_cut_off();
     if published >= $2 then
         raise exception 'Expected a cut-off after every cut-off that was ever published, found % while a '
             'night was published with %: who was % on a published night never changes. Give a later '
