@@ -37,12 +37,12 @@ down: setup ## stop what up started
 status: setup ## what runs, and where
 	@$(BIN)/churn-ml status
 
-test: lint audit suite ## linters, security scan, the whole suite on real components
+test: lint audit suite ## linters, security scan, the suite on real components
 
-check: lint audit coverage ## the same with coverage, which takes about twice as long
+check: lint audit coverage ## the same with the longest tests and coverage
 
 suite: setup
-	$(BIN)/python -m pytest $(PYTEST) $(ARGS)
+	$(BIN)/python -m pytest $(PYTEST) -m "not long" $(ARGS)
 
 coverage: setup
 	$(BIN)/python -m pytest $(PYTEST) --cov --cov-report term $(ARGS)

@@ -13,7 +13,7 @@ from churn_ml.models.deployments import promote
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 
-pytestmark = pytest.mark.xdist_group("whole_night")
+pytestmark = [pytest.mark.xdist_group("whole_night"), pytest.mark.long]
 
 SECOND_DAY = date(2026, 10, 31)
 NIGHT = "2026-11-01T02:00:00+00:00"

@@ -11,6 +11,8 @@ from churn_ml.settings import Settings
 from churn_ml.simulation.telco_shape import write_snapshot
 from churn_ml.warehouse.connection import Role
 
+pytestmark = pytest.mark.long
+
 SNAPSHOT = date(2026, 10, 31)
 
 

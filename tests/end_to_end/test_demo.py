@@ -12,7 +12,7 @@ from command_line import CommandLine
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,8 @@ from churn_ml.warehouse.connection import Role, connect_admin
 from churn_ml.warehouse.runs import open_run
 from churn_ml.warehouse.sql import SQL
 
+pytestmark = pytest.mark.long
+
 NEWEST = date(2026, 10, 31)
 NIGHT = NEWEST - timedelta(days=7)
 CUSTOMERS = 20

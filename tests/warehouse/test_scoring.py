@@ -529,6 +529,7 @@ def test_months_that_are_none_stop_the_night(champion: Settings, monkeypatch: py
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_customers(champion: Settings) -> None:
     peaks = []
     for nights, count in enumerate((20_000, 200_000), start=1):

@@ -32,6 +32,8 @@ from churn_ml.warehouse.connection import Role, connect, connect_admin
 from churn_ml.warehouse.copying import copy_in
 from churn_ml.warehouse.runs import Run, open_run
 
+pytestmark = pytest.mark.long
+
 SEED = 5
 HORIZON = 12
 GAP, _, GRACE, ALLOWANCE = SPANS
