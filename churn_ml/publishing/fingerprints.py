@@ -6,7 +6,9 @@ from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.sql import SQL, Identifier
 
-RUN_TIME_COLUMNS = frozenset({"run_id", "run_kind", "scored_at", "scored_date", "built_at", "published_at"})
+RUN_TIME_COLUMNS = frozenset({
+    "run_id", "scoring_run_key", "run_kind", "scored_at", "scored_date", "built_at", "published_at",
+})  # fmt: skip
 """The declared columns in which two runs of one night may differ: data about the run, not the night."""
 
 CURRENT_MART = "customer_churn_current"

@@ -169,6 +169,7 @@ def _prepare(settings: Settings, run: Run) -> None:
                 "Run the night again; it gets a run of its own."
             )
         scorer.execute("select ops.ensure_score_partition(%s)", [run.as_of_date])
+        scorer.execute("select ops.choose_bases(%s)", [run.run_id])
         earlier = scorer.execute(
             "select from scores.customer_scores where as_of_date = %s and run_id = %s limit 1",
             [run.as_of_date, run.run_id],

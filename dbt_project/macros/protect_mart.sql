@@ -1,14 +1,18 @@
 {#
     Post-hook of every mart, inside the transaction that creates or fills it: rights for BI
-    and the auditor, row-level security so that BI sees published runs only. What is in
-    force already is left alone, so that a night takes no lock a BI query would wait for.
+    and the auditor, and, where its rows carry their run, row-level security so that BI sees
+    published runs only. What is in force already is left alone, so that a night takes no lock
+    that a BI query would wait for.
 #}
 {% macro protect_mart() -%}
     {%- if config.get('materialized') == 'view' -%}
         alter view {{ this }} set (security_invoker = true);
         grant select on {{ this }} to bi_reader, churn_auditor;
     {%- else -%}
+        {{ grant_mart() }}
+        {%- if 'run_id' in model.columns %}
         {{ protect_table(reader_condition()) }}
+        {%- endif %}
         analyze {{ this }};
     {%- endif -%}
 {%- endmacro %}
@@ -22,12 +26,10 @@
     {%- endif -%}
 {%- endmacro %}
 
-{% macro protect_table(condition) -%}
+{# What BI and the auditor may do with a table; without REFERENCES BI tools see no keys. #}
+{% macro grant_mart() -%}
     do $$
     begin
-        if not (select relrowsecurity from pg_class where oid = '{{ this }}'::regclass) then
-            alter table {{ this }} enable row level security;
-        end if;
         if not has_table_privilege('bi_reader', '{{ this }}', 'select')
             or not has_table_privilege('bi_reader', '{{ this }}', 'references')
         then
@@ -35,6 +37,16 @@
         end if;
         if not has_table_privilege('churn_auditor', '{{ this }}', 'select') then
             grant select on {{ this }} to churn_auditor;
+        end if;
+    end
+    $$;
+{%- endmacro %}
+
+{% macro protect_table(condition) -%}
+    do $$
+    begin
+        if not (select relrowsecurity from pg_class where oid = '{{ this }}'::regclass) then
+            alter table {{ this }} enable row level security;
         end if;
         if not exists (
             select from pg_policy

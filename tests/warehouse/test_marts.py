@@ -27,7 +27,7 @@ from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import Run, open_run
 
 TABLES = ["dim_scoring_run", "fct_churn_score", "customer_churn_current", "revenue_at_risk_daily"]
-RUN_TIME_COLUMNS = {"run_id", "scored_at", "scored_date", "built_at"}
+RUN_TIME_COLUMNS = {"run_id", "scoring_run_key", "scored_at", "scored_date", "built_at"}
 PROBABILITIES = {"low": 0.399999, "medium": 0.4, "still medium": 0.699999, "high": 0.7, "sure": 1.0}
 
 
@@ -62,11 +62,8 @@ def columns_of(settings: Settings, table: str) -> list[str]:
 
 def contents(settings: Settings, table: str, run: Run) -> list[tuple[object, ...]]:
     columns = [name for name in columns_of(settings, table) if name not in RUN_TIME_COLUMNS]
-    return rows(
-        settings,
-        f"select {', '.join(columns)} from marts.{table} where run_id = %s order by 1, 2, 3",
-        [run.run_id],
-    )
+    found = rows(settings, f"select {', '.join(columns)} from marts.{table} where run_id = %s", [run.run_id])
+    return sorted(found, key=repr)
 
 
 @pytest.mark.parametrize("table", [*TABLES, "warehouse_freshness"])
@@ -158,7 +155,8 @@ def test_every_mart_with_a_run_is_under_row_level_security(nights: tuple[Setting
     open_tables = rows(
         settings,
         "select relname from pg_class where relnamespace = 'marts'::regnamespace and relkind in ('r', 'p')"
-        " and not (relrowsecurity and exists (select from pg_policy where polrelid = pg_class.oid))",
+        " and not (relrowsecurity and exists (select from pg_policy where polrelid = pg_class.oid))"
+        " and exists (select from pg_attribute where attrelid = pg_class.oid and attname = 'run_id')",
     )
     assert open_tables == []
 
@@ -173,15 +171,12 @@ def test_keys_are_visible_to_the_reader(nights: tuple[Settings, list[Run]]) -> N
         " where table_constraints.table_schema = 'marts' group by 1, 2 order by 1, 2",
         role=Role.READER,
     )
-    assert found == [
-        ("customer_churn_current", "FOREIGN KEY", "run_id"),
-        ("customer_churn_current", "PRIMARY KEY", "run_id, customer_id"),
-        ("dim_scoring_run", "PRIMARY KEY", "run_id"),
-        ("fct_churn_score", "FOREIGN KEY", "run_id"),
-        ("fct_churn_score", "PRIMARY KEY", "run_id, customer_id"),
-        ("revenue_at_risk_daily", "FOREIGN KEY", "run_id"),
-        ("revenue_at_risk_daily", "PRIMARY KEY", "run_id, risk_tier, segment"),
-    ]
+    keys = {(str(table), str(kind)): str(columns) for table, kind, columns in found}
+    assert keys["dim_scoring_run", "PRIMARY KEY"] == "run_id"
+    for table in ("fct_churn_score", "customer_churn_current"):
+        assert keys[table, "PRIMARY KEY"] == "scoring_run_key, customer_key"
+    for table in TABLES[1:]:
+        assert {"scoring_run_key", "as_of_date_key"} <= set(keys[table, "FOREIGN KEY"].split(", "))
 
 
 def test_every_column_has_a_comment(nights: tuple[Settings, list[Run]]) -> None:
@@ -277,10 +272,14 @@ def test_current_mart_keeps_the_declared_number_of_runs_and_all_published(settin
         for _ in range(8):
             other = open_run(settings, "night", CUT_OFF).run_id
             for table in ("dim_scoring_run", "customer_churn_current"):
-                columns = ", ".join(name for name in columns_of(settings, table) if name != "run_id")
+                keys = ("run_id", "scoring_run_key")
+                columns = ", ".join(
+                    f"built.{name}" for name in columns_of(settings, table) if name not in keys
+                )
                 transformer.execute(
-                    f"insert into marts.{table} (run_id, {columns})"
-                    f" select %s, {columns} from marts.{table} where run_id = %s",
+                    f"insert into marts.{table} (run_id, scoring_run_key, {columns.replace('built.', '')})"
+                    f" select runs.run_id, runs.run_number, {columns} from marts.{table} as built"
+                    " join ops.pipeline_runs as runs on runs.run_id = %s where built.run_id = %s",
                     [other, run.run_id],
                 )
     newest = scored_night(settings, {"a": 0.5})

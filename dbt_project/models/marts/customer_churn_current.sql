@@ -2,7 +2,10 @@
     config(
         meta={'visible_runs': 'current'},
         post_hook=["{{ drop_old_runs() }}"],
-        indexes=[{'columns': ['run_id', 'expected_revenue_loss_amount']}],
+        indexes=[
+            {'columns': ['run_id', 'expected_revenue_loss_amount']},
+            {'columns': ['run_id', 'customer_id'], 'unique': true},
+        ],
     )
 }}
 
@@ -12,8 +15,11 @@ scores as (
 
     select
         run_id,
+        scoring_run_key,
         customer_id,
+        customer_key,
         as_of_date,
+        as_of_date_key,
         known_as_of,
         is_active,
         is_eligible,
@@ -21,6 +27,7 @@ scores as (
         churn_probability,
         churn_probability_low,
         churn_probability_high,
+        risk_tier_key,
         risk_tier,
         risk_tier_sort,
         monthly_value_amount,
@@ -34,6 +41,7 @@ scores as (
         contract,
         tenure_group,
         tenure_group_sort,
+        model_key,
         model_version,
         scored_at,
         scored_date

@@ -6,6 +6,7 @@ runs as (
 
     select
         run_id,
+        run_number,
         run_kind,
         as_of_date,
         known_as_of,
@@ -40,13 +41,25 @@ parameters as (
 
 ),
 
+models as (
+
+    select
+        model_key,
+        model_version
+    from {{ ref('dim_model') }}
+
+),
+
 final as (
 
     select
         runs.run_id,
+        runs.run_number as scoring_run_key,
         runs.run_kind,
         runs.as_of_date,
+        {{ date_key('runs.as_of_date') }} as as_of_date_key,
         runs.known_as_of,
+        models.model_key,
         runs.model_version,
         population.customer_count::integer as customer_count,
         population.active_count::integer as active_count,
@@ -60,6 +73,8 @@ final as (
     from runs
     cross join population
     cross join parameters
+    left join models
+        on runs.model_version = models.model_version
 
 )
 

@@ -1,4 +1,9 @@
-{{ config(indexes=[{'columns': ['as_of_date'], 'type': 'brin'}]) }}
+{{
+    config(indexes=[
+        {'columns': ['as_of_date', 'run_id'], 'type': 'brin'},
+        {'columns': ['customer_id', 'as_of_date']},
+    ])
+}}
 
 with
 
@@ -6,12 +11,24 @@ runs as (
 
     select
         run_id,
+        scoring_run_key,
+        as_of_date_key,
+        model_key,
         tier_medium_from,
         tier_high_from,
         value_definition,
         value_horizon_months
     from {{ ref('dim_scoring_run') }}
     where run_id = {{ run_id() }}
+
+),
+
+customers as (
+
+    select
+        customer_key,
+        customer_id
+    from {{ ref('dim_customer') }}
 
 ),
 
@@ -78,8 +95,11 @@ valued as (
 
     select
         runs.run_id,
+        runs.scoring_run_key,
+        customers.customer_key,
         population.customer_id,
         population.as_of_date,
+        runs.as_of_date_key,
         population.known_as_of,
         population.is_active,
         population.is_eligible,
@@ -112,11 +132,14 @@ valued as (
         attributes.contract,
         attributes.tenure_group,
         attributes.tenure_group_sort,
+        case when scores.customer_id is not null then runs.model_key end as model_key,
         scores.model_version,
         scores.scored_at,
         scores.scored_date
     from population
     cross join runs
+    inner join customers
+        on population.customer_id = customers.customer_id
     left join customer_values
         on population.customer_id = customer_values.customer_id
     left join attributes
@@ -130,8 +153,11 @@ final as (
 
     select
         run_id,
+        scoring_run_key,
         customer_id,
+        customer_key,
         as_of_date,
+        as_of_date_key,
         known_as_of,
         is_active,
         is_eligible,
@@ -139,6 +165,7 @@ final as (
         churn_probability,
         churn_probability_low,
         churn_probability_high,
+        coalesce(risk_tier_sort, 0) as risk_tier_key,
         case risk_tier_sort
             when 1 then 'low'
             when 2 then 'medium'
@@ -161,6 +188,7 @@ final as (
         contract,
         tenure_group,
         tenure_group_sort,
+        model_key,
         model_version,
         scored_at,
         scored_date

@@ -4,8 +4,11 @@ scores as (
 
     select
         run_id,
+        scoring_run_key,
         as_of_date,
+        as_of_date_key,
         known_as_of,
+        risk_tier_key,
         risk_tier,
         risk_tier_sort,
         segment,
@@ -24,8 +27,11 @@ final as (
 
     select
         run_id,
+        scoring_run_key,
         as_of_date,
+        as_of_date_key,
         known_as_of,
+        risk_tier_key,
         risk_tier,
         risk_tier_sort,
         segment,
@@ -39,7 +45,8 @@ final as (
         currency
     from scores
     group by
-        run_id, as_of_date, known_as_of, risk_tier, risk_tier_sort, segment, currency
+        run_id, scoring_run_key, as_of_date, as_of_date_key, known_as_of,
+        risk_tier_key, risk_tier, risk_tier_sort, segment, currency
 
 )
 

@@ -4,6 +4,7 @@ runs as (
 
     select
         run_id,
+        run_number,
         run_kind,
         as_of_date,
         known_as_of
@@ -26,6 +27,7 @@ final as (
 
     select
         runs.run_id,
+        runs.run_number,
         runs.run_kind,
         runs.as_of_date,
         runs.known_as_of,
@@ -37,7 +39,8 @@ final as (
         on
             runs.run_id = scores.run_id
             and runs.as_of_date = scores.as_of_date
-    group by runs.run_id, runs.run_kind, runs.as_of_date, runs.known_as_of
+    group by
+        runs.run_id, runs.run_number, runs.run_kind, runs.as_of_date, runs.known_as_of
 
 )
 

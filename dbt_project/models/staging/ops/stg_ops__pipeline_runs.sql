@@ -4,6 +4,7 @@ runs as (
 
     select
         run_id,
+        run_number,
         run_kind,
         dataset,
         as_of_date,

@@ -1,0 +1,19 @@
+"""Integer keys of runs and models, what a night is built on, the scores of a change of champion."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Run the SQL file of the same name."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().connection.cursor().execute(statements)
+
+
+def downgrade() -> None:
+    """Refuse: a warehouse is restored from a backup, not migrated backwards."""
+    raise NotImplementedError("restore a backup instead")
