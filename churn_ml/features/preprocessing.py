@@ -15,7 +15,6 @@ from churn_ml.features.contract import FeatureContract, Kind
 # What an artifact with these columns holds beyond what skops trusts itself.
 CODE_TYPES = ("churn_ml.features.categories.CategoryCodes",)
 INDICATOR_TYPES = ("churn_ml.features.categories.CategoryIndicators",)
-TRUSTED_TYPES = (*CODE_TYPES, *INDICATOR_TYPES)
 SPLINE_TYPES = (
     *INDICATOR_TYPES,
     "numpy.dtype",

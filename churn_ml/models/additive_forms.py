@@ -219,7 +219,7 @@ class TreeForm:
     ) -> dict[int, npt.NDArray[np.bool_]]:
         """Return for each column on the way which of its codes lead to the leaf."""
         reached: dict[int, npt.NDArray[np.bool_]] = {}
-        for node, child in zip(path, (*path[1:], leaf), strict=True):
+        for node, child in zip(path, (*path, leaf)[1:], strict=True):
             owner = self.outputs.owners[tree.outputs[node]]
             passes = goes_left[node] if tree.left[node] == child else ~goes_left[node]
             reached[owner] = reached[owner] & passes if owner in reached else passes

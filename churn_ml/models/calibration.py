@@ -176,11 +176,6 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Return the classifier's own probabilities of churn, between 1e-6 and 1 - 1e-6, shape (n,)."""
         return clip_probabilities(self.estimator.predict_proba(X)[:, 1])
 
-    def predict_with_interval(self, X: Any) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:  # noqa: N803
-        """Return raw and calibrated probabilities of churn and both ends of the interval, each (n,)."""
-        raw = self.predict_raw(X)
-        return raw, *self.calibrator.calibrate_with_interval(raw)
-
     def predict_proba(self, X: Any) -> FloatArray:  # noqa: N803
         """Return calibrated probabilities of staying and of churn, shape (n, 2)."""
         churn = self.calibrator.calibrate(self.predict_raw(X))

@@ -22,7 +22,6 @@ from sklearn.pipeline import Pipeline
 from churn_ml.errors import ModelError
 from churn_ml.features.contract import FeatureContract
 from churn_ml.models.additive_grid import columns_of
-from churn_ml.models.calibration import CalibratedClassifier
 from churn_ml.models.calibrators import clip_probabilities
 from churn_ml.models.contribution_sources import (
     Explained,
@@ -31,7 +30,13 @@ from churn_ml.models.contribution_sources import (
     contributions_of_all,
     source_of,
 )
-from churn_ml.models.crossfit import NOT_TRAINED_ON, CrossFittedModel, Predictions, mean_in_log_odds
+from churn_ml.models.crossfit import (
+    NOT_TRAINED_ON,
+    CrossFittedModel,
+    Predictions,
+    mean_in_log_odds,
+    predictions_of,
+)
 from churn_ml.models.lookup_tables import blocks
 from churn_ml.models.top_reasons import NO_COLUMN, TopReasons
 
@@ -179,8 +184,9 @@ class Explainer:
             reasons.fill(rows, found.base, found.contributions)
             pipelines = [self._model.pipelines[member] for member in members]
             judged = mean_in_log_odds(
-                [_judge(one, log_odds) for one, log_odds in zip(pipelines, found.log_odds, strict=True)]
-            )
+                [predictions_of(one, clip_probabilities(expit(log_odds)))
+                 for one, log_odds in zip(pipelines, found.log_odds, strict=True)]
+            )  # fmt: skip
             for field in fields(Predictions):
                 getattr(predictions, field.name)[rows] = getattr(judged, field.name)
         return predictions, reasons
@@ -212,23 +218,8 @@ class Explainer:
     def _by_fold(self, folds: IntArray) -> Iterator[tuple[Rows, Sequence[int]]]:
         """Yield the rows of each fold with the pipelines that speak for them."""
         everyone = range(len(self._model.pipelines))
-        for fold in np.unique(folds).tolist():
-            if fold not in (NOT_TRAINED_ON, *everyone):
-                raise ModelError(
-                    f"Expected folds between 0 and {len(everyone) - 1}, found {fold}. The training customers "
-                    "of this model do not fit its artifact: train a new one."
-                )
+        for fold in self._model.check_folds(folds):
             yield np.flatnonzero(folds == fold), everyone if fold == NOT_TRAINED_ON else [fold]
-
-
-def _judge(pipeline: Pipeline, log_odds: FloatArray) -> Predictions:
-    """Return what a pipeline makes of its own log-odds."""
-    raw = clip_probabilities(expit(log_odds))
-    model = pipeline[-1]
-    if isinstance(model, CalibratedClassifier):
-        return Predictions(raw, *model.calibrator.calibrate_with_interval(raw))
-    unknown = np.full(len(raw), np.nan)
-    return Predictions(raw, raw, unknown, unknown)
 
 
 def _quantiles(column: "pd.Series[Any]") -> FloatArray:

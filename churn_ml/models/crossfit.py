@@ -63,21 +63,32 @@ class CrossFittedModel:
         ModelError
             If a fold has no pipeline.
         """
-        present = np.unique(folds)
-        if len(present) and not NOT_TRAINED_ON <= present[0] <= present[-1] < len(self.pipelines):
-            raise ModelError(
-                f"Expected folds between 0 and {len(self.pipelines) - 1}, found {present.tolist()}. "
-                "The training customers of this model do not fit its artifact: train a new one."
-            )
+        present = self.check_folds(folds)
         if len(present) == 1:
-            return self._predict_fold(frame, int(present[0]))
+            return self._predict_fold(frame, present[0])
         result = Predictions(*(np.empty(len(frame)) for _ in fields(Predictions)))
         for fold in present:
             rows = np.flatnonzero(folds == fold)
-            part = self._predict_fold(frame.take(rows), int(fold))
+            part = self._predict_fold(frame.take(rows), fold)
             for field in fields(Predictions):
                 getattr(result, field.name)[rows] = getattr(part, field.name)
         return result
+
+    def check_folds(self, folds: npt.NDArray[np.integer]) -> list[int]:
+        """Return the folds that occur, in order.
+
+        Raises
+        ------
+        ModelError
+            If one has no pipeline.
+        """
+        present: list[int] = np.unique(folds).tolist()
+        if present and not NOT_TRAINED_ON <= present[0] <= present[-1] < len(self.pipelines):
+            raise ModelError(
+                f"Expected folds between 0 and {len(self.pipelines) - 1}, found {present}. "
+                "The training customers of this model do not fit its artifact: train a new one."
+            )
+        return present
 
     def _predict_fold(self, frame: pd.DataFrame, fold: int) -> Predictions:
         if fold != NOT_TRAINED_ON:
@@ -97,11 +108,20 @@ def mean_in_log_odds(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _predict(pipeline: Pipeline, frame: pd.DataFrame) -> Predictions:
-    """Return what one pipeline says; an uncalibrated one says the raw probability, without an interval."""
+def predictions_of(pipeline: Pipeline, raw: FloatArray) -> Predictions:
+    """Return what a pipeline makes of its own raw probabilities, of shape (n_rows,).
+
+    One that is not calibrated says the raw probability, without an interval.
+    """
     model = pipeline[-1]
-    if not isinstance(model, CalibratedClassifier):
-        raw = clip_probabilities(pipeline.predict_proba(frame)[:, 1])
-        unknown = np.full(len(raw), np.nan)
-        return Predictions(raw, raw, unknown, unknown)
-    return Predictions(*model.predict_with_interval(pipeline[:-1].transform(frame)))
+    if isinstance(model, CalibratedClassifier):
+        return Predictions(raw, *model.calibrator.calibrate_with_interval(raw))
+    unknown = np.full(len(raw), np.nan)
+    return Predictions(raw, raw, unknown, unknown)
+
+
+def _predict(pipeline: Pipeline, frame: pd.DataFrame) -> Predictions:
+    model = pipeline[-1]
+    if isinstance(model, CalibratedClassifier):
+        return predictions_of(pipeline, model.predict_raw(pipeline[:-1].transform(frame)))
+    return predictions_of(pipeline, clip_probabilities(pipeline.predict_proba(frame)[:, 1]))

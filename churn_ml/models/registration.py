@@ -98,6 +98,8 @@ class NewModel:
         The regression of expected months retained; None where the dataset has none.
     card
         Given the model version, returns its card, one HTML page.
+    artifact
+        What `dump_artifact` makes of pipelines, reference and value pipeline, where it was made already.
     """
 
     run_id: str
@@ -122,6 +124,7 @@ class NewModel:
     value_pipeline: Pipeline | None = None
     value_family: str | None = None
     card: Callable[[str], str] | None = None
+    artifact: bytes | None = None
 
     @cached_property
     def churned_count(self) -> int:
@@ -137,16 +140,16 @@ def register(settings: Settings, new: NewModel) -> str:
     str
         The model version: dataset, as-of date and eight hex digits of run and artifact.
     """
-    artifact = dump_artifact(Artifact(new.pipelines, new.reference, new.value_pipeline))
+    artifact = new.artifact or dump_artifact(Artifact(new.pipelines, new.reference, new.value_pipeline))
     sha256 = sha256_of(artifact)
     digest = sha256_of(f"{new.run_id}:{sha256}".encode())[:8]
     model_version = f"{new.dataset}-{new.as_of_date:%Y%m%d}-{digest}"
     with connect(settings, Role.TRAINER) as trainer:
-        _insert(trainer, "model_versions", _version_row(model_version, new, artifact, sha256))
+        insert_row(trainer, "model_versions", _version_row(model_version, new, artifact, sha256))
         _copy_training_rows(trainer, model_version, new)
         for gate in new.gates:
             values = asdict(gate) | {"model_version": model_version, "verdict": gate.verdict}
-            _insert(trainer, "gate_results", values)
+            insert_row(trainer, "gate_results", values)
         trainer.execute("select ops.record_run_model(%s, %s)", [new.run_id, model_version])
     log.info("registered %s (%s), artifact of %d bytes", model_version, new.family, len(artifact))
     return model_version
@@ -183,7 +186,8 @@ def _version_row(model_version: str, new: NewModel, artifact: bytes, sha256: str
     }
 
 
-def _insert(trainer: Connection, table: str, values: Mapping[str, Any]) -> None:
+def insert_row(trainer: Connection, table: str, values: Mapping[str, Any]) -> None:
+    """Insert one row, column by name, into a table of schema ``ml``."""
     statement = SQL("insert into {} ({}) values ({})").format(
         Identifier("ml", table),
         SQL(", ").join(map(Identifier, values)),

@@ -135,6 +135,23 @@ def list_versions(settings: Settings) -> list[ModelVersion]:
     return [ModelVersion(*row) for row in rows]
 
 
+def read_version(settings: Settings, model_version: str) -> ModelVersion:
+    """Return the registered model `model_version`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version.
+    """
+    with connect(settings, Role.TRAINER) as trainer:
+        row = trainer.execute(
+            f"select {_VERSION_COLUMNS} {_FROM} where model_version = %s", [model_version]
+        ).fetchone()
+        if row is None:
+            raise ModelError(no_such_version(trainer, model_version))
+    return ModelVersion(*row)
+
+
 def version_of_run(settings: Settings, run_id: str) -> ModelVersion | None:
     """Return the model that the training run `run_id` registered, if it did."""
     return next((version for version in list_versions(settings) if version.run_id == run_id), None)

@@ -6,7 +6,7 @@ regressor says. Adding a family is a class and its name in `VALUE_CANDIDATES`. `
 what its artifact may hold beyond what skops trusts itself; it grows only by review, as in `candidates`.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from churn_ml.errors import ModelError
 from churn_ml.features import preprocessing
 from churn_ml.features.contract import FeatureContract
+from churn_ml.models.boosters import histogram_settings
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -178,16 +179,7 @@ class RegressionBoosting:
 
     def build(self, contract: FeatureContract, horizon_months: float, seed: int) -> Pipeline:
         """Return an unfitted pipeline whose booster draws from `seed`."""
-        model = HistGradientBoostingRegressor(
-            max_iter=self.tree_count,
-            max_depth=self.depth,
-            learning_rate=self.learning_rate,
-            min_samples_leaf=self.least_leaf,
-            l2_regularization=self.penalty,
-            max_features=self.feature_share,
-            early_stopping=False,
-            random_state=seed,
-        )
+        model = HistGradientBoostingRegressor(**histogram_settings(asdict(self), seed))
         return _pipeline(preprocessing.code_columns(contract), model, horizon_months)
 
 

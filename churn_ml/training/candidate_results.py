@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from churn_ml.models.registration import insert_row
 from churn_ml.settings import Settings
 from churn_ml.training.plan import TrainingPlan
 from churn_ml.warehouse.connection import Role, connect
@@ -92,11 +93,7 @@ def store_result(settings: Settings, plan: TrainingPlan, result: CandidateResult
         "peak_memory_mb": result.peak_memory_mb,
     }
     with connect(settings, Role.TRAINER) as trainer:
-        trainer.execute(
-            f"insert into ml.candidates ({', '.join(values)})"  # noqa: S608 - own names
-            f" values ({', '.join(['%s'] * len(values))})",
-            list(values.values()),
-        )
+        insert_row(trainer, "candidates", values)
 
 
 def _result(row: tuple[Any, ...]) -> CandidateResult:

@@ -1,7 +1,7 @@
 """One family's part in a training: search its parameters, validate the best, choose its calibration."""
 
 import logging
-import resource
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
+from churn_ml.measurement import peak_memory_mb
 from churn_ml.models.calibration import choose_calibrator
 from churn_ml.models.candidates import Candidate
 from churn_ml.settings import Settings
@@ -146,7 +147,7 @@ def _train(
         raw=raw,
         trial_count=tuned.trial_count,
         seconds=time.monotonic() - started,
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_memory_mb=peak_memory_mb(),
     )
 
 
@@ -160,13 +161,17 @@ def _search(
 ) -> tuple[Tuned, FloatArray]:
     """Return the best candidate and its raw probabilities for the rows of `splits`."""
     panel = training.panel
-    tried: dict[Candidate, FloatArray] = {}
+    lowest, kept = math.inf, (declared, np.zeros(0))
 
     def score(candidate: Candidate) -> Score:
-        raw = tried[candidate] = validate(candidate, panel, splits, plan.seed, workers=workers)
+        nonlocal lowest, kept
+        raw = validate(candidate, panel, splits, plan.seed, workers=workers)
         seen = ~np.isnan(raw)
         churned = panel.churned[seen]
-        return Score(float(log_loss(churned, raw[seen])), float(roc_auc_score(churned, raw[seen])))
+        loss = float(log_loss(churned, raw[seen]))
+        if loss < lowest:
+            lowest, kept = loss, (candidate, raw)
+        return Score(loss, float(roc_auc_score(churned, raw[seen])))
 
     tuned = tune(
         settings,
@@ -177,6 +182,7 @@ def _search(
         seed=plan.seed,
         run_id=plan.run_id,
     )
-    if tuned.candidate not in tried:  # an earlier attempt tried it
-        score(tuned.candidate)
-    return tuned, tried[tuned.candidate]
+    if lowest < math.inf and kept[0] == tuned.candidate:
+        return tuned, kept[1]
+    # An earlier attempt tried it.
+    return tuned, validate(tuned.candidate, panel, splits, plan.seed, workers=workers)

@@ -226,10 +226,8 @@ def _told(group: GateGroup) -> str:
     """Return a gate's results in a line: the figure of a single one, else how many passed."""
     [first, *others] = group.results
     if others:
-        words = {"pass": "passed", "fail": "failed", "not_applicable": "not applicable"}  # nosec B105 - a verdict
-        return ", ".join(
-            f"{group.count(verdict)} {word}" for verdict, word in words.items() if group.count(verdict)
-        )
+        words = (("pass", "passed"), ("fail", "failed"), ("not_applicable", "not applicable"))
+        return ", ".join(f"{group.count(verdict)} {word}" for verdict, word in words if group.count(verdict))
     if first.observed is None:
         return first.detail or "not applicable"
     return f"{_figure(first.observed)}, limit {_limits_text(first)}"

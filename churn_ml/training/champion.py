@@ -11,7 +11,7 @@ from churn_ml.errors import ArtifactError, FeatureContractError
 from churn_ml.features.stream import read_table
 from churn_ml.models.crossfit import NOT_TRAINED_ON
 from churn_ml.models.deployments import deployed_at
-from churn_ml.models.registry import LoadedModel, ModelVersion, list_versions, load_model
+from churn_ml.models.registry import LoadedModel, ModelVersion, load_model, read_version
 from churn_ml.settings import Settings
 from churn_ml.training.dated_panel import DatedPanel
 from churn_ml.training.panel import Panel
@@ -65,7 +65,7 @@ def champion_probabilities(
     if version is None:
         reason = f"no champion is deployed at the cut-off {training.run.known_as_of.isoformat()}"
         return ChampionProbabilities(None, nothing, reason)
-    champion = next(found for found in list_versions(settings) if found.model_version == version)
+    champion = read_version(settings, version)
     if champion.label_definition != training.dataset.label_definition:
         reason = f"the champion {version} predicts {champion.label_definition}"
         return ChampionProbabilities(None, nothing, reason)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from churn_ml.training.panel import (
     PanelColumns,
     read_columns,
 )
+from churn_ml.training.panel_customers import LABELLED_POPULATION, SAMPLE_GROUPS, sample_customers
 from churn_ml.training.panel_nights import PanelNight, check_nights, read_nights
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.runs import Run
@@ -29,7 +29,6 @@ from churn_ml.warehouse.sql import SQL
 
 CUSTOMER_GROUPS = 3
 
-_SAMPLE_GROUPS = 10_000
 _OWN_TYPES = {
     "as_of_date": pa.date32(),
     "customer_id": pa.string(),
@@ -37,13 +36,9 @@ _OWN_TYPES = {
     "churned": pa.bool_(),
     "monthly_value_amount": pa.float64(),
 }
-# Features as each night knew them, labels as the training knows them.
-_OBSERVATIONS = """
-    from ops.label_nights
-    join features.customer_population
-        on customer_population.as_of_date = label_nights.as_of_date
-        and customer_population.known_as_of = label_nights.known_as_of
-        and customer_population.is_eligible
+# Labels as the training knows them.
+_OBSERVATIONS = f"""
+    {LABELLED_POPULATION}
     join features.customer_labels
         on customer_labels.customer_id = customer_population.customer_id
         and customer_labels.as_of_date = customer_population.as_of_date
@@ -56,7 +51,7 @@ _OBSERVATIONS = """
 """
 _CUSTOMERS = f"""
     select
-        ml.customer_fold(customer_population.customer_id, %s, {_SAMPLE_GROUPS}) as sample_group,
+        ml.customer_fold(customer_population.customer_id, %s, {SAMPLE_GROUPS}) as sample_group,
         count(distinct customer_population.customer_id) as customer_count
     {_OBSERVATIONS}
     group by 1
@@ -147,11 +142,12 @@ def read_dated_panel(settings: Settings, dataset: Dataset, run: Run, seed: int) 
         check_nights(nights, run, spans)
         days = [night.as_of_date for night in nights if night.trainable_count][-declared.most_dates :]
         selection = [run.known_as_of, dataset.label_definition, run.run_id, days, declared.treated == "keep"]
-        customer_count, sample_limit = _sample(trainer, selection, seed, declared.most_customers)
-        groups = [seed, CUSTOMER_GROUPS, seed, _SAMPLE_GROUPS, sample_limit]
+        counts = trainer.execute(_CUSTOMERS, [seed, *selection]).fetchall()
+        sample = sample_customers(counts, declared.most_customers)
+        groups = [seed, CUSTOMER_GROUPS, seed, SAMPLE_GROUPS, sample.limit]
         query = _QUERY.format(columns=columns.select_list())
         table = read_table(trainer, query, [*selection, *groups], _OWN_TYPES | columns.types)
-    panel = _panel(table, columns, spans, nights, customer_count)
+    panel = _panel(table, columns, spans, nights, sample.total)
     _check_enough(panel, declared, run, dataset.label_definition)
     return panel
 
@@ -201,20 +197,6 @@ def _read_spans(trainer: Connection, dataset: Dataset) -> LabelSpans:
             "build the features."
         )
     return LabelSpans(*rows[0])
-
-
-def _sample(
-    trainer: Connection, selection: Sequence[object], seed: int, most_customers: int
-) -> tuple[int, int]:
-    """Return the number of customers and the hash group before which they are read."""
-    groups = trainer.execute(_CUSTOMERS, [seed, *selection]).fetchall()
-    customer_count = sum(count for _, count in groups)
-    if customer_count <= most_customers:
-        return customer_count, _SAMPLE_GROUPS
-    running = accumulate(count for _, count in groups)
-    return customer_count, next(
-        group for (group, _), total in zip(groups, running, strict=True) if total > most_customers
-    )
 
 
 def _check_enough(panel: DatedPanel, declared: PanelDeclaration, run: Run, label_definition: str) -> None:

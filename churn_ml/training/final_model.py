@@ -90,9 +90,10 @@ def describe_model(
     value = train_value_model(settings, training.dataset, training.run, plan.seed)
     reference = build_reference(final.pipelines, training.panel.frame, final.rows_per_pipeline)
     artifact = Artifact(final.pipelines, reference, value.pipeline if value else None)
+    content = dump_artifact(artifact)
     one_pipeline = isinstance(training.panel, DatedPanel)
     golden = choose_golden_rows(training.panel.frame, None if one_pipeline else final.folds, seed=plan.seed)
-    gates = [*best.gates, _stored_as_fitted(artifact, best.result.family, value, golden)]
+    gates = [*best.gates, _stored_as_fitted(artifact, content, best.result.family, value, golden)]
     metrics = _metrics(training, plan, judged, best, value, workers)
     card = _card(training, plan, best, final, reference, gates, metrics, value)
     return NewModel(
@@ -117,6 +118,7 @@ def describe_model(
         value_pipeline=value.pipeline if value else None,
         value_family=value.family if value else None,
         card=card,
+        artifact=content,
     )
 
 
@@ -171,9 +173,8 @@ def _fit_dated(
 
 
 def _stored_as_fitted(
-    artifact: Artifact, family: str, value: ValueModel | None, golden: GoldenRows
+    artifact: Artifact, content: bytes, family: str, value: ValueModel | None, golden: GoldenRows
 ) -> GateResult:
-    content = dump_artifact(artifact)
     stored = load_artifact(
         content,
         sha256_of(content),

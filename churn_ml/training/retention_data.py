@@ -1,9 +1,7 @@
 """The rows a value model learns from: how long customers who did not leave at once went on to stay."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ from churn_ml.features.contract import FeatureContract, read_contract
 from churn_ml.features.stream import read_table
 from churn_ml.settings import Settings
 from churn_ml.training.folds import DateArray
+from churn_ml.training.panel_customers import LABELLED_POPULATION, SAMPLE_GROUPS, sample_customers
 from churn_ml.training.survival import BoolArray, FloatArray
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.runs import Run
@@ -25,7 +24,6 @@ CUSTOMER_GROUPS = 5
 MOST_ROWS = 100_000
 DAYS_PER_MONTH = 365.25 / 12
 
-_SAMPLE_GROUPS = 10_000
 _OWN_TYPES = {
     "as_of_date": pa.date32(),
     "customer_id": pa.string(),
@@ -33,13 +31,9 @@ _OWN_TYPES = {
     "retained_days": pa.float64(),
     "is_censored": pa.bool_(),
 }
-# Features as each night knew them, what became of the customers as the training knows it.
-_OBSERVATIONS = """
-    from ops.label_nights
-    join features.customer_population
-        on customer_population.as_of_date = label_nights.as_of_date
-        and customer_population.known_as_of = label_nights.known_as_of
-        and customer_population.is_eligible
+# What became of the customers as the training knows it.
+_OBSERVATIONS = f"""
+    {LABELLED_POPULATION}
     join features.customer_retention
         on customer_retention.customer_id = customer_population.customer_id
         and customer_retention.as_of_date = customer_population.as_of_date
@@ -55,7 +49,7 @@ _OBSERVATIONS = """
 """
 _COUNTS = f"""
     select
-        ml.customer_fold(customer_population.customer_id, %s, {_SAMPLE_GROUPS}) as sample_group,
+        ml.customer_fold(customer_population.customer_id, %s, {SAMPLE_GROUPS}) as sample_group,
         count(*) as row_count
     {_OBSERVATIONS}
     group by 1
@@ -147,13 +141,13 @@ def read_retention_panel(settings: Settings, dataset: Dataset, run: Run, seed: i
         contract = read_contract(trainer, dataset)
         horizon_months = _read_horizon(trainer, dataset, run)
         counts = trainer.execute(_COUNTS, [seed, *selection]).fetchall()
-        sample_limit, row_count = _sample(counts)
-        groups = [seed, CUSTOMER_GROUPS, seed, _SAMPLE_GROUPS, sample_limit]
+        sample = sample_customers(counts, MOST_ROWS)
+        groups = [seed, CUSTOMER_GROUPS, seed, SAMPLE_GROUPS, sample.limit]
         query = _QUERY.format(columns=contract.select_list("customer_features"))
         table = read_table(trainer, query, [*selection, *groups], _OWN_TYPES | contract.arrow_types)
-    if table.num_rows != row_count:
+    if table.num_rows != sample.kept:
         raise TrainingError(
-            f"Expected features of all {row_count} rows of features.customer_retention that {run.run_id} "
+            f"Expected features of all {sample.kept} rows of features.customer_retention that {run.run_id} "
             f"learns from, found {table.num_rows}. Build the panel "
             "(churn_ml.services.panels.build_panel) and train again."
         )
@@ -167,7 +161,7 @@ def read_retention_panel(settings: Settings, dataset: Dataset, run: Run, seed: i
         as_of_dates=table.column("as_of_date").to_numpy(),
         retained_months=table.column("retained_days").to_numpy() / DAYS_PER_MONTH,
         is_censored=table.column("is_censored").to_numpy(),
-        total_row_count=sum(count for _, count in counts),
+        total_row_count=sample.total,
     )
 
 
@@ -186,13 +180,3 @@ def _read_horizon(trainer: Connection, dataset: Dataset, run: Run) -> int:
             "dbt_project/seeds/decision_parameters.csv and build the features."
         )
     return int(rows[0][0])
-
-
-def _sample(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Return the hash group before which customers are read, and the number of their rows."""
-    limit, row_count = _SAMPLE_GROUPS, 0
-    for (group, _), total in zip(counts, accumulate(count for _, count in counts), strict=True):
-        if total > MOST_ROWS:
-            return group, row_count
-        row_count = total
-    return limit, row_count

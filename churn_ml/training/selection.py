@@ -51,8 +51,8 @@ def choose(candidates: Sequence[CandidateScore], *, groups: Groups = None, seed:
     passed = [i for i, candidate in enumerate(candidates) if candidate.passed]
     if not passed:
         raise TrainingError(
-            f"Expected a candidate that passes its gates, found none: {_failures(candidates)}. Nothing was "
-            "registered; the champion stays. Check the labels of this as-of date."
+            f"Expected a candidate that passes its gates, found none: {_failures(candidates)}. The "
+            "champion stays. Check the labels of this as-of date."
         )
     return min(
         _most_profitable(candidates, passed, groups, seed),

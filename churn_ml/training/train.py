@@ -13,7 +13,7 @@ from churn_ml.errors import TrainingError
 from churn_ml.models.deployments import promote_automatically
 from churn_ml.models.mirror import mirror_version
 from churn_ml.models.registration import register
-from churn_ml.models.registry import ModelVersion, list_versions, show_version, version_of_run
+from churn_ml.models.registry import ModelVersion, read_version, show_version, version_of_run
 from churn_ml.settings import Settings
 from churn_ml.training.candidate_results import CandidateResult, read_results
 from churn_ml.training.candidate_training import train_candidate
@@ -148,7 +148,7 @@ def _register_best(settings: Settings, training: Training, plan: TrainingPlan, w
         version = register(settings, new)
     log.info("selected %s among %d candidates in %.1f s: %s, log loss %.4f", new.family, len(judged),
              time.monotonic() - started, version, new.metrics["log_loss"])  # fmt: skip
-    return next(found for found in list_versions(settings) if found.model_version == version)
+    return read_version(settings, version)
 
 
 def _judge(settings: Settings, training: Training, plan: TrainingPlan, workers: int) -> list[Judged]:

@@ -13,7 +13,7 @@ PACKAGE = PROJECT / "churn_ml"
 # siblings and do not import each other.
 LEVELS = [
     {"errors"},
-    {"settings"},
+    {"settings", "measurement"},
     {"declarations"},
     {"warehouse"},
     {"features"},
