@@ -1,5 +1,6 @@
 """A real server for the whole session, and a warehouse of its own for every test that asks."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,11 +16,34 @@ from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import connect_admin
 from churn_ml.warehouse.provision import provision
 
+# dbt and Great Expectations hold objects by the hundred thousand: looking them over takes a tenth of all.
+gc.set_threshold(100_000, 50, 100)
+
 # What a test needs of a training is that models compete; all families have their own suite.
 QUICK_TRAINING: dict[str, Any] = {
     "candidates": "base_rate,spline_logistic,gradient_boosting",
     "search_trials": 1,
 }
+
+
+# Files that share what is dear to build: a live Airflow, a trained warehouse with a night.
+TOGETHER = {
+    "live": {"test_airflow_night.py", "test_airflow_repeated_nights.py", "test_airflow_services.py"},
+    "trained": {"test_faulty_nights.py", "test_repetitions.py", "test_time_review.py", "test_whole_night.py"},
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep each file on one worker, and files that belong together on the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return next((name for name, files in TOGETHER.items() if Path(file).name in files), file)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,7 +65,24 @@ def forget_durability(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this test run see."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _parsed_once(shared_folder: Path) -> Iterator[None]:
+    from parsed_projects import parsed_once
+
+    with parsed_once(shared_folder):
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, _parsed_once: None) -> Iterator[Settings]:
     """An embedded server with a migrated warehouse, used only as a template."""
     settings = Settings(
         _env_file=None,
@@ -130,7 +171,7 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[date, Path]:
     folder = tmp_path_factory.mktemp("snapshots")
     paths = {day: folder / f"{day}.csv" for day in (FIRST_DAY, SECOND_DAY)}
     for day, path in paths.items():
-        write_snapshot(path, customers=2500, as_of_date=day, seed=11)
+        write_snapshot(path, customers=1500, as_of_date=day, seed=11)
     return paths
 
 
@@ -149,14 +190,24 @@ def trained_template(
 
 
 @pytest.fixture(scope="session")
-def published_template(
+def built_template(
     trained_template: Settings, snapshots: dict[date, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Settings]:
-    """The trained warehouse after the night of the second snapshot."""
-    from nightly import cut_off_of, night
+) -> Iterator[tuple[Settings, str]]:
+    """The trained warehouse after the night of the second snapshot up to its marts, and the run."""
+    from nightly import build_until_marts, cut_off_of
 
     template = with_inbox(clone_warehouse(trained_template), snapshots, tmp_path_factory.mktemp("inbox"))
-    night(template, cut_off_of(SECOND_DAY))
+    yield template, build_until_marts(template, cut_off_of(SECOND_DAY))
+    drop_warehouse(template)
+
+
+@pytest.fixture(scope="session")
+def published_template(built_template: tuple[Settings, str]) -> Iterator[Settings]:
+    """The same after its gate and published."""
+    from nightly import audit_and_publish
+
+    template = clone_warehouse(built_template[0])
+    audit_and_publish(template, built_template[1])
     yield template
     drop_warehouse(template)
 
@@ -183,6 +234,17 @@ def trained(trained_template: Settings, snapshots: dict[date, Path], tmp_path: P
     """A warehouse with a champion, and the second snapshot in its inbox."""
     cloned = with_inbox(clone_warehouse(trained_template), snapshots, tmp_path)
     yield cloned
+    drop_warehouse(cloned)
+
+
+@pytest.fixture
+def built(
+    built_template: tuple[Settings, str], snapshots: dict[date, Path], tmp_path: Path
+) -> Iterator[tuple[Settings, str]]:
+    """A warehouse with one night up to its marts, neither audited nor published, and its run."""
+    settings, run_id = built_template
+    cloned = with_inbox(clone_warehouse(settings), snapshots, tmp_path)
+    yield cloned, run_id
     drop_warehouse(cloned)
 
 

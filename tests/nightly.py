@@ -59,7 +59,10 @@ def build_until_marts(settings: Settings, known_as_of: datetime) -> str:
 
 
 def night(settings: Settings, known_as_of: datetime) -> Publication:
-    run_id = build_until_marts(settings, known_as_of)
+    return audit_and_publish(settings, build_until_marts(settings, known_as_of))
+
+
+def audit_and_publish(settings: Settings, run_id: str) -> Publication:
     run_gate(settings, run_id, "marts")
     return publish_run(settings, run_id, "test night")
 

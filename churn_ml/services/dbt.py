@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
+from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
@@ -35,7 +36,15 @@ log = logging.getLogger(__name__)
 
 _BUILD_LOCK = 7203448
 _BUILDING_COMMANDS = {"build", "run", "seed", "snapshot"}
+# What reads the project as the builds parsed it; the others write what they parse themselves.
+_READING_COMMANDS = _BUILDING_COMMANDS | {"compile", "ls", "show", "test"}
+# dbt's page holds a tracker, off by our settings: a browser that keeps this rule could not reach it.
+_NOTHING_FROM_ELSEWHERE = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+    "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:; font-src data:\">"
+)
 _SESSION = {"TimeZone": "UTC", "datestyle": "ISO,YMD", "work_mem": "128MB", "jit": "off"}
+_NEVER_BUILT = ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
 # dbt's JSON artifacts are for its documentation, which writes its own; they cost a second a call.
 _QUIET = [
     "--quiet", "--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--no-write-json",
@@ -56,13 +65,15 @@ def build_layer(settings: Settings, run_id: str, layer: Layer, try_number: int =
     """
     started = time.monotonic()
     run = read_run(settings, run_id)
-    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, _values(settings, run)):
+    session = _values(settings, run)
+    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, session):
         if layer == "features":
             plan_labels(settings, warehouse, run)
+        manifest = _parsed_project(settings)
         selection = select_layer(layer)
         if try_number > 1:
-            selection = select_rest(warehouse, _parsed_project(settings), run_id, layer)
-        recorder = Recorder(warehouse, run_id, layer, try_number)
+            selection = select_rest(warehouse, manifest, run_id, layer)
+        recorder = Recorder(warehouse, manifest, session, run_id, layer, try_number)
         summary = _build(settings, f"layer {layer}", selection, recorder, started)
         if layer == "features":
             record_built_night(settings, warehouse, run, Night(run.as_of_date, run.known_as_of))
@@ -82,7 +93,10 @@ def build_night(settings: Settings, run: Run, night: Night, try_number: int = 1)
     name = f"the night {night.as_of_date} known as of {night.known_as_of.isoformat()}"
     session = _values(settings, run) | _night_values(night)
     with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, session):
-        recorder = Recorder(warehouse, run.run_id, f"night {night.as_of_date}", try_number, logging.DEBUG)
+        layer = f"night {night.as_of_date}"
+        recorder = Recorder(
+            warehouse, _parsed_project(settings), session, run.run_id, layer, try_number, logging.DEBUG
+        )
         return _build(settings, name, select_night(settings.dataset), recorder, started)
 
 
@@ -95,8 +109,9 @@ def build_labels(settings: Settings, run: Run, try_number: int = 1) -> LayerSumm
         If the model or one of its tests fails.
     """
     started = time.monotonic()
-    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, _values(settings, run)):
-        recorder = Recorder(warehouse, run.run_id, "labels", try_number)
+    session = _values(settings, run)
+    with _one_build_at_a_time(settings) as warehouse, _dbt_environment(settings, session):
+        recorder = Recorder(warehouse, _parsed_project(settings), session, run.run_id, "labels", try_number)
         return _build(settings, "the labels", select_labels(settings.dataset), recorder, started)
 
 
@@ -115,20 +130,46 @@ def run_dbt(settings: Settings, arguments: Sequence[str], run_id: str | None = N
     variables = [] if "--vars" in arguments else _project_variables(settings)
     builds = bool(_BUILDING_COMMANDS & set(arguments))
     lock = _one_build_at_a_time(settings) if builds else nullcontext()
+    is_parsed = bool(variables) and bool(_READING_COMMANDS & set(arguments))
     with lock, _dbt_environment(settings, session):
-        result = dbtRunner().invoke([*arguments, *variables, *_places(settings)])
+        runner = dbtRunner(manifest=_parsed_project(settings) if is_parsed else None)
+        result = runner.invoke([*arguments, *variables, *_places(settings)])
     if not result.success:
         reason = f": {result.exception}" if result.exception else ", see its output above"
         raise TransformationError(f"Expected `dbt {' '.join(arguments)}` to succeed, it failed{reason}")
 
 
+def build_docs(settings: Settings) -> Path:
+    """Write the project's documentation and lineage as one page that loads nothing from elsewhere.
+
+    Returns
+    -------
+    pathlib.Path
+        ``<home>/dbt_docs/index.html``.
+
+    Raises
+    ------
+    TransformationError
+        If dbt reports a failure, or its page has no head to put the rule into.
+    """
+    run_dbt(settings, ["docs", "generate", "--static", "--quiet"])
+    page = (settings.home / "dbt" / "target" / "static_index.html").read_text(encoding="utf-8")
+    if "<head>" not in page:
+        raise TransformationError(
+            "Expected dbt's documentation to have a <head>, found none: this release of dbt writes another "
+            "page. Install the locked packages, or mend `build_docs`."
+        )
+    path = settings.home / "dbt_docs" / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.replace("<head>", f"<head>{_NOTHING_FROM_ELSEWHERE}", 1), encoding="utf-8")
+    return path
+
+
 def _build(
     settings: Settings, name: str, selection: Sequence[str], recorder: Recorder, started: float
 ) -> LayerSummary:
-    runner = dbtRunner(manifest=_parsed_project(settings), callbacks=[recorder.receive])
-    result = runner.invoke(
-        ["build", *selection, "--exclude-resource-type", "unit_test", *_project_options(settings)]
-    )
+    runner = dbtRunner(manifest=recorder.manifest, callbacks=[recorder.receive])
+    result = runner.invoke(["build", *selection, *_NEVER_BUILT, *_project_options(settings)])
     return summarise(result, recorder, name, time.monotonic() - started)
 
 

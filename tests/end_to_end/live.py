@@ -48,10 +48,12 @@ def deliver(live_airflow: LiveAirflow, day: date) -> Path:
     return folder / "customers.csv"
 
 
-def run_to_success(live_airflow: LiveAirflow, dag_id: str, as_of_date: date) -> str:
+def run_to_success(
+    live_airflow: LiveAirflow, dag_id: str, as_of_date: date, conf: dict[str, object] | None = None
+) -> str:
     client = live_airflow.client
     client.unpause(dag_id)
-    dag_run_id = client.trigger(dag_id, data_interval_end=cut_off_of(as_of_date))
+    dag_run_id = client.trigger(dag_id, data_interval_end=cut_off_of(as_of_date), conf=conf)
     state = client.wait_for_run(dag_id, dag_run_id, seconds=420)
     tasks = {task["task_id"]: task["state"] for task in client.task_instances(dag_id, dag_run_id)}
     assert state == "success", tasks

@@ -13,7 +13,7 @@ from churn_ml.services.nights import BACKFILL_DAG, RepeatedNight, repeat_nights
 from churn_ml.settings import Settings
 from churn_ml.warehouse.runs import open_repetition, read_run
 
-pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("live_airflow")]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.long]
 
 THIRD_DAY = SECOND_DAY + timedelta(days=2)
 REPRODUCE: dict[str, object] = {"run_kind": "reproduce"}

@@ -55,7 +55,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_for_output(supervisor: Supervisor) -> str:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         text = supervisor.log_file("worker").read_text()
         if text:

@@ -18,7 +18,7 @@ from churn_ml.cli import app, demo_history
 from churn_ml.landing.delivery import land_file
 from churn_ml.settings import Settings
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.long]
 
 MATURED, NEWEST = date(2026, 8, 31), date(2026, 10, 31)
 SMALLER = {

@@ -59,3 +59,11 @@ def build_night(gate_settings: Settings, execute: Callable[[str, str], None]) ->
         return run.run_id
 
     return build
+
+
+@pytest.fixture
+def without_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run checks without Data Docs: the pages take longer than the checks, and have tests of their own."""
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction
+
+    monkeypatch.setattr(UpdateDataDocsAction, "run", lambda *_, **__: {})

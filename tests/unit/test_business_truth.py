@@ -1,6 +1,7 @@
 """The hidden truth of the simulated business: the Monte Carlo, the hazard's drivers, the treatments."""
 
 import csv
+import gc
 import tracemalloc
 from datetime import date, timedelta
 from pathlib import Path
@@ -235,13 +236,21 @@ def test_what_cannot_be_simulated_is_refused(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_days(tmp_path: Path) -> None:
-    peaks = []
-    for days in (25, 75):
+    """Held against what the further days write: who kept them would keep at least as much."""
+
+    def simulate(days: int) -> tuple[int, int]:
+        out = tmp_path / f"{days}"
+        gc.collect()
         tracemalloc.start()
         write_business(
-            tmp_path / f"{days}", truth=tmp_path / f"t{days}", customers=1000, start=START,
+            out, truth=tmp_path / f"t{days}", customers=1000, start=START,
             end=START + timedelta(days=days), truth_dates=set(),
         )  # fmt: skip
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+        return peak, sum(path.stat().st_size for path in out.rglob("*.csv"))
+
+    simulate(2)  # what is loaded and kept once
+    (short_peak, short_size), (long_peak, long_size) = simulate(25), simulate(75)
+    assert long_size - short_size > 500_000
+    assert long_peak - short_peak < 0.5 * (long_size - short_size)

@@ -245,7 +245,7 @@ def test_a_reference_of_another_model_is_refused() -> None:
 
 def test_a_fold_without_a_pipeline_is_refused() -> None:
     _, explainer = explained("spline_logistic")
-    with pytest.raises(ModelError, match="folds between 0 and 1, found 2"):
+    with pytest.raises(ModelError, match=r"folds between 0 and 1, found \[0, 2\]"):
         explainer.predict(customers()[0].iloc[:2], np.array([0, 2]))
 
 

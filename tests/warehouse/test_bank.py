@@ -264,6 +264,7 @@ def test_a_refused_value_keeps_a_customer_from_being_scored(valued: tuple[Settin
     assert rejects == [("balance", "much")]
 
 
+@pytest.mark.long
 def test_the_real_bank_file_runs_through_a_night(bank: Settings) -> None:
     folder = os.environ.get("CHURN_REAL_DATA_DIR")
     if folder is None:
