@@ -156,7 +156,9 @@ class Dataset(_Strict):
     title: str
     kind: Literal["snapshot", "dated"]
     label_definition: Name
-    value_definition: Literal["mrr_horizon", "truncated_clv", "balance_margin", "fixed_amount", "none"]
+    value_definition: Literal[
+        "mrr_horizon", "truncated_clv", "remaining_contract", "balance_margin", "fixed_amount", "none"
+    ]
     entities: Annotated[dict[Name, Entity], Field(min_length=1)]
     sensitive_features: list[SensitiveFeature]
     candidates: Annotated[dict[Name, dict[Name, int | float | str | None]], Field(min_length=1)]

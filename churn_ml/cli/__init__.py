@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from churn_ml.cli import audit, demo, landing, models, nights, runs, services, simulation, warehouse
+from churn_ml.cli import (
+    assignments,
+    audit,
+    demo,
+    docs,
+    export,
+    landing,
+    models,
+    nights,
+    runs,
+    services,
+    simulation,
+    warehouse,
+)
 from churn_ml.errors import ChurnError
 
 app = typer.Typer(
@@ -22,8 +35,11 @@ landing.add_to(app)
 nights.add_to(app)
 models.add_to(app)
 runs.add_to(app)
+export.add_to(app)
+assignments.add_to(app)
 simulation.add_to(app)
 audit.add_to(app)
+docs.add_to(app)
 demo.add_to(app)
 
 

@@ -31,7 +31,8 @@ def plan_labels(settings: Settings, warehouse: Connection, run: Run) -> None:
     """State in ``ops.label_nights`` which nights the run's labels are of, before they are built.
 
     Every run labels its own night. A night run also labels the published nights whose windows have
-    closed by now and that have no outcomes yet. Does nothing for a snapshot dataset.
+    closed by now and whose outcomes no other published night states; a repetition labels those that
+    the run which it repeats has labelled. Does nothing for a snapshot dataset.
     """
     dataset = load_dataset(settings)
     if dataset.panel is None:
@@ -39,6 +40,8 @@ def plan_labels(settings: Settings, warehouse: Connection, run: Run) -> None:
     nights = [Night(run.as_of_date, run.known_as_of)]
     if run.run_kind == "night":
         nights += _matured_nights(warehouse, run, dataset.label_definition)
+    elif run.repeats_run_id is not None:
+        nights += _repeated_nights(warehouse, run)
     write_label_nights(warehouse, run, nights)
     log.info("labels of %d nights are due, %d of them matured", len(nights), len(nights) - 1)
 
@@ -135,29 +138,34 @@ def _feature_files(project: Path, dataset: str) -> set[Path]:
 
 
 def _matured_nights(warehouse: Connection, run: Run, label_definition: str) -> list[Night]:
-    """Return the published nights that closed and whose outcomes no earlier run has stated.
+    """Return the published nights that closed and whose outcomes no other published night states.
 
-    A night published as restated has a population of its own: its outcomes are stated anew.
+    A night published anew has outcomes of its own. Nights scored under another label definition are
+    left out: what their probabilities are of, the run does not label.
     """
-    closed = last_closed_date(warehouse, run, label_definition)
     rows = warehouse.execute(
-        "select as_of_date, known_as_of from ops.published_runs"
-        " where as_of_date <= %s and known_as_of <= %s order by as_of_date",
-        [closed, run.known_as_of],
-    ).fetchall()
-    nights = [Night(*row) for row in rows]
-    if not nights or not _exists(warehouse, "features.customer_labels"):
-        return nights
-    labelled = warehouse.execute(
-        "select nights.as_of_date, nights.known_as_of from ops.label_nights as nights"
+        "select published.as_of_date, published.known_as_of from ops.published_runs as published"
         " join ops.pipeline_runs as runs using (run_id)"
-        " where nights.as_of_date = any(%s) and runs.known_as_of < %s"
-        " and exists (select from features.customer_labels as labels"
-        "  where labels.as_of_date = nights.as_of_date and labels.known_as_of = runs.known_as_of"
-        "  and labels.label_definition = %s and labels.label_status in ('churned', 'retained'))",
-        [[night.as_of_date for night in nights], run.known_as_of, label_definition],
+        " where published.as_of_date <= %s and published.known_as_of <= %s and runs.label_definition = %s"
+        " and not exists (select from ops.run_bases as bases"
+        "  join ops.published_runs as stating on bases.run_id = stating.run_id"
+        "  where bases.base_role = 'matured' and bases.base_run_id = published.run_id"
+        "  and stating.as_of_date <> %s)"
+        " order by published.as_of_date",
+        [last_closed_date(warehouse, run, label_definition), run.known_as_of, label_definition,
+         run.as_of_date],
+    ).fetchall()  # fmt: skip
+    return [Night(*row) for row in rows]
+
+
+def _repeated_nights(warehouse: Connection, run: Run) -> list[Night]:
+    """Return the nights besides its own that the run which `run` repeats has labelled."""
+    rows = warehouse.execute(
+        "select as_of_date, known_as_of from ops.label_nights where run_id = %s and as_of_date <> %s"
+        " order by as_of_date",
+        [run.repeats_run_id, run.as_of_date],
     ).fetchall()
-    return [night for night in nights if (night.as_of_date, night.known_as_of) not in labelled]
+    return [Night(*row) for row in rows]
 
 
 def _exists(warehouse: Connection, relation: str) -> bool:

@@ -1,12 +1,16 @@
-"""What dbt's nodes did: a log line and a row of ``ops.dbt_results`` for each, and a failure in words."""
+"""What dbt's nodes did: a log line and a row of ``ops.dbt_results`` for each, and a failure in words.
+
+Each test is a row of ``ops.validation_results`` as well.
+"""
 
 import logging
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from churn_ml.errors import TransformationError
+from churn_ml.services.dbt_checks import read_check, record_check, sample_keys
 from churn_ml.warehouse.connection import Connection
 
 log = logging.getLogger(__name__)
@@ -41,10 +45,19 @@ class Recorder:
     """Receives dbt's events: one row per finished node, and one log line at `level` if it went well."""
 
     def __init__(
-        self, warehouse: Connection, run_id: str, layer: str, try_number: int, level: int = logging.INFO
+        self,
+        warehouse: Connection,
+        manifest: Any,
+        session: Mapping[str, str],
+        run_id: str,
+        layer: str,
+        try_number: int,
+        level: int = logging.INFO,
     ) -> None:
         self.results: list[NodeResult] = []
         self.layer = layer
+        self.manifest = manifest
+        self._session = session
         self._warehouse = warehouse
         self._key = (run_id, layer, try_number)
         self._level = level
@@ -76,6 +89,15 @@ class Recorder:
             [*self._key, result.node_id, result.node_name, result.resource_type,
              result.status, result.seconds, result.row_count, result.message],
         )  # fmt: skip
+        if result.resource_type == "test" and result.status != "skipped":
+            self._record_check(result)
+
+    def _record_check(self, result: NodeResult) -> None:
+        check = read_check(self.manifest, result.node_id, result.status, result.row_count)
+        if check.verdict == "fail":
+            failing_rows = self.manifest.nodes[result.node_id].compiled_code
+            check = replace(check, sample_keys=sample_keys(self._warehouse, self._session, failing_rows))
+        record_check(self._warehouse, self._key[0], self.layer, check)
 
 
 def summarise(result: Any, recorder: Recorder, name: str, seconds: float) -> LayerSummary:

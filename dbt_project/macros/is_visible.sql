@@ -11,12 +11,13 @@
 {#
     The same rule on a table of typed versions (see `versions`): of each record, the version
     in force at the cut-off, unless that one deletes it. lookback_days bounds what is read to
-    a window (see `is_within_days`), so that a night does not grow with history.
+    a window (see `is_within_days`), so that a night does not grow with history. day_end is the
+    first moment after the day that is described, where it is another than the as-of date.
 #}
-{% macro is_visible_version(lookback_days=none) -%}
+{% macro is_visible_version(lookback_days=none, day_end=none) -%}
     reject_reason is null
         and not is_deleted
-        and event_at < {{ start_of_day(1) }}
+        and event_at < {{ day_end or start_of_day(1) }}
         {%- if lookback_days %}
         and event_at >= {{ start_of_day(1 - lookback_days) }}
         {%- endif %}

@@ -13,16 +13,23 @@
         {%- if 'run_id' in model.columns %}
         {{ protect_table(reader_condition()) }}
         {%- endif %}
+        {{ index_foreign_keys() }}
         analyze {{ this }};
     {%- endif -%}
 {%- endmacro %}
 
-{# Functions of the owner, evaluated once per query: the reader has no right on schema ops. #}
+{#
+    Functions of the owner, evaluated once per query: the reader has no right on schema ops. What
+    became of a night that is published no more is hidden with it, or it would count twice.
+#}
 {% macro reader_condition() -%}
     {%- if (config.get('meta') or {}).get('visible_runs') == 'current' -%}
         run_id = (select ops.current_run_id())
     {%- else -%}
         run_id = any((select ops.published_run_ids())::text[])
+        {%- if 'scored_run_id' in model.columns %}
+        and scored_run_id = any((select ops.published_run_ids())::text[])
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 

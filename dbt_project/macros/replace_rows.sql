@@ -3,7 +3,8 @@
     condition names, then insert what the model gives. A night's rows are never replaced by
     none, as happens where the staged rows of a finished night are gone; a model that may
     rightly lose all of a night's rows says `may_become_empty`. `replaces` is night (the run's
-    day and cut-off), labels (the nights that the run labels, at its cut-off) or run.
+    day and cut-off), labels (the nights that the run labels, at its cut-off), run, or everything
+    (a table of definitions, which has no history of its own).
 #}
 {% macro get_incremental_replace_rows_sql(arg_dict) %}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
@@ -45,6 +46,8 @@
         {{ is_this_night() }}
     {%- elif replaces == 'run' -%}
         run_id = {{ run_id() }}
+    {%- elif replaces == 'everything' -%}
+        true
     {%- elif replaces == 'labels' -%}
         known_as_of = {{ known_as_of() }}
         and label_definition = {{ label_definition() }}
@@ -55,7 +58,7 @@
         )
     {%- else -%}
         {{ exceptions.raise_compiler_error(
-            "Expected replaces to be 'night', 'labels' or 'run', found " ~ replaces ~ "."
+            "Expected replaces to be 'night', 'labels', 'run' or 'everything', found " ~ replaces ~ "."
         ) }}
     {%- endif -%}
 {%- endmacro %}

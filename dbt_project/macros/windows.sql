@@ -45,3 +45,22 @@
 {% macro end_of_day(day, days=0) -%}
     ({{ day }} + 1 + {{ days }})::timestamp at time zone 'UTC'
 {%- endmacro %}
+
+{#
+    Months begun from the day after `day` to `last_day`, both counted, at least 1: what is billed in
+    advance and owed to the end of a term, or the notice of one month where there is none.
+#}
+{% macro months_begun(day, last_day) -%}
+    greatest(
+                    coalesce(
+                        (
+                            extract(year from age({{ last_day }} + 1, {{ day }} + 1)) * 12
+                            + extract(month from age({{ last_day }} + 1, {{ day }} + 1))
+                            + (extract(day from age({{ last_day }} + 1, {{ day }} + 1)) > 0)
+                            ::integer
+                        )::integer,
+                        1
+                    ),
+                    1
+                )
+{%- endmacro %}

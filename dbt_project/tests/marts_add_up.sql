@@ -1,4 +1,5 @@
--- A run's customers and money are the same in every mart, to the cent.
+-- A run's customers and money are the same in every mart, to the cent: over tiers, over
+-- segments and over customers. Whoever's value is not known is counted.
 with
 
 facts as (
@@ -10,6 +11,20 @@ facts as (
         count(*) filter (where is_eligible) as eligible_count,
         count(*) filter (where is_eligible and churn_probability is not null)
             as eligible_scored_count,
+        count(*) filter (where is_active and monthly_value_amount is null)
+            as unvalued_count,
+        count(*) filter (
+            where (value_status = 'known') <> (value_at_risk_amount is not null)
+        ) as misstated_count,
+        count(*) filter (
+            where
+                monthly_value_amount
+                is distinct from round(source_monthly_value_amount * exchange_rate, 2)
+        ) as misconverted_count,
+        count(distinct currency) as currency_count,
+        count(value_at_risk_amount) filter (where churn_probability is not null)
+            as valued_count,
+        coalesce(sum(monthly_value_amount) filter (where is_active), 0) as mrr_amount,
         coalesce(sum(value_at_risk_amount) filter (where is_active), 0)
             as active_value_amount,
         coalesce(
@@ -25,6 +40,7 @@ newest as (
 
     select
         count(*) as active_count,
+        count(*) filter (where monthly_value_amount is null) as unvalued_count,
         coalesce(sum(value_at_risk_amount), 0) as active_value_amount,
         coalesce(sum(expected_revenue_loss_amount), 0) as loss_amount
     from {{ ref('customer_churn_current') }}
@@ -36,9 +52,25 @@ daily as (
 
     select
         coalesce(sum(customer_count), 0) as scored_count,
+        coalesce(sum(valued_customer_count), 0) as valued_count,
         coalesce(sum(revenue_at_risk_amount), 0) as scored_value_amount,
         coalesce(sum(expected_revenue_loss_amount), 0) as loss_amount
     from {{ ref('revenue_at_risk_daily') }}
+    where run_id = {{ run_id() }}
+
+),
+
+kpis as (
+
+    select
+        customer_closing_count as active_count,
+        unvalued_customer_count as unvalued_count,
+        scored_customer_count as scored_count,
+        valued_customer_count as valued_count,
+        coalesce(mrr_closing_amount, 0) as mrr_amount,
+        coalesce(revenue_at_risk_amount, 0) as scored_value_amount,
+        coalesce(expected_revenue_loss_amount, 0) as loss_amount
+    from {{ ref('churn_kpis_daily') }}
     where run_id = {{ run_id() }}
 
 ),
@@ -54,6 +86,52 @@ runs as (
 
 ),
 
+{# Per tier and segment, told from the customers and from the mart. #}
+groups as (
+
+    select
+        risk_tier_key,
+        segment,
+        count(*) as scored_count,
+        count(value_at_risk_amount) as valued_count,
+        sum(value_at_risk_amount) as value_amount,
+        sum(expected_revenue_loss_amount) as loss_amount
+    from {{ ref('fct_churn_score') }}
+    where
+        run_id = {{ run_id() }}
+        and churn_probability is not null
+    group by risk_tier_key, segment
+    except
+    select
+        risk_tier_key,
+        segment,
+        customer_count,
+        valued_customer_count,
+        revenue_at_risk_amount,
+        expected_revenue_loss_amount
+    from {{ ref('revenue_at_risk_daily') }}
+    where run_id = {{ run_id() }}
+
+),
+
+{# A group's interval holds its expectation and is no wider than what can be lost. #}
+intervals as (
+
+    select count(*) as wrong_count
+    from {{ ref('revenue_at_risk_daily') }}
+    where
+        run_id = {{ run_id() }}
+        and not (
+            expected_revenue_loss_low_amount >= 0
+            and expected_revenue_loss_low_amount
+            <= expected_revenue_loss_amount + 0.01 * valued_customer_count
+            and expected_revenue_loss_high_amount
+            >= expected_revenue_loss_amount - 0.01 * valued_customer_count
+            and expected_revenue_loss_high_amount <= revenue_at_risk_amount
+        )
+
+),
+
 final as (
 
     select
@@ -63,6 +141,9 @@ final as (
     from facts
     cross join newest
     cross join daily
+    cross join intervals
+    left join kpis
+        on true
     left join runs
         on true
     where
@@ -70,12 +151,53 @@ final as (
         is distinct from (runs.customer_count, runs.active_count, runs.scored_count)
         or facts.eligible_count <> facts.scored_count
         or facts.eligible_count <> facts.eligible_scored_count
-        or facts.active_count <> newest.active_count
-        or facts.active_value_amount <> newest.active_value_amount
-        or facts.loss_amount <> newest.loss_amount
-        or facts.scored_count <> daily.scored_count
-        or facts.scored_value_amount <> daily.scored_value_amount
-        or facts.loss_amount <> daily.loss_amount
+        or facts.misstated_count > 0
+        or facts.misconverted_count > 0
+        or facts.currency_count > 1
+        or (
+            facts.active_count,
+            facts.unvalued_count,
+            facts.active_value_amount,
+            facts.loss_amount
+        )
+        is distinct from (
+            newest.active_count,
+            newest.unvalued_count,
+            newest.active_value_amount,
+            newest.loss_amount
+        )
+        or (
+            facts.scored_count,
+            facts.valued_count,
+            facts.scored_value_amount,
+            facts.loss_amount
+        )
+        is distinct from (
+            daily.scored_count,
+            daily.valued_count,
+            daily.scored_value_amount,
+            daily.loss_amount
+        )
+        or (
+            facts.active_count,
+            facts.unvalued_count,
+            facts.scored_count,
+            facts.valued_count,
+            facts.mrr_amount,
+            facts.scored_value_amount,
+            facts.loss_amount
+        )
+        is distinct from (
+            kpis.active_count,
+            kpis.unvalued_count,
+            kpis.scored_count,
+            kpis.valued_count,
+            kpis.mrr_amount,
+            kpis.scored_value_amount,
+            kpis.loss_amount
+        )
+        or exists (select from groups)
+        or intervals.wrong_count > 0
 
 )
 

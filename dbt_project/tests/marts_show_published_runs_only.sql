@@ -4,6 +4,19 @@
 -- depends_on: {{ ref('fct_churn_score') }}
 -- depends_on: {{ ref('customer_churn_current') }}
 -- depends_on: {{ ref('revenue_at_risk_daily') }}
+-- depends_on: {{ ref('fct_score_outcome') }}
+-- depends_on: {{ ref('model_performance') }}
+-- depends_on: {{ ref('calibration') }}
+-- depends_on: {{ ref('lead_time') }}
+-- depends_on: {{ ref('fct_churn_reason') }}
+-- depends_on: {{ ref('fct_tier_change') }}
+-- depends_on: {{ ref('tier_transition_daily') }}
+-- depends_on: {{ ref('risk_distribution_daily') }}
+-- depends_on: {{ ref('customer_tier_history') }}
+-- depends_on: {{ ref('churn_kpis_daily') }}
+-- depends_on: {{ ref('fct_treatment_assignment') }}
+-- depends_on: {{ ref('retention_queue') }}
+-- depends_on: {{ ref('campaign_uplift') }}
 -- depends_on: {{ ref('warehouse_freshness') }}
 with
 

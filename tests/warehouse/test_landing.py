@@ -419,7 +419,7 @@ def test_file_that_grows_while_it_is_read_is_refused(settings: Settings, tmp_pat
 
 
 def wait_for_lock(settings: Settings) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if stored(settings, "select from pg_locks where not granted"):
             return
         time.sleep(0.02)

@@ -18,6 +18,7 @@ from churn_ml.warehouse.connection import Role, connect, connect_admin
 from churn_ml.warehouse.runs import Run, open_repetition, open_run, read_run
 
 AUGUST, SEPTEMBER, LAST_DAY = date(2026, 8, 31), date(2026, 9, 30), date(2026, 11, 30)
+OCTOBER = date(2026, 10, 31)
 DELIVERIES = [WORLD_BEGINS, *(date(2026, month, 28) for month in range(4, 9)), AUGUST, SEPTEMBER, LAST_DAY]
 FEATURES = "select * from features.customer_features where as_of_date = '2026-09-30' order by customer_id"
 BUILT = "select as_of_date from ops.built_nights order by 1"
@@ -204,20 +205,47 @@ def planned_labels(settings: Settings, run_kind: str, known_as_of: datetime) -> 
     return rows(settings, f"select as_of_date from ops.label_nights where run_id = '{run.run_id}' order by 1")
 
 
+def state_outcomes(settings: Settings, day: date, stating: date) -> None:
+    """State that the published night of `stating` told what became of the published one of `day`."""
+    change(
+        settings,
+        "insert into ops.run_bases (run_id, base_role, base_as_of_date, base_run_id)"
+        " select stating.run_id, 'matured', scored.as_of_date, scored.run_id"
+        " from ops.published_runs as stating, ops.published_runs as scored"
+        f" where stating.as_of_date = '{stating}' and scored.as_of_date = '{day}'",
+    )
+
+
 def test_night_labels_itself_and_the_published_nights_that_matured(panel: tuple[Settings, Run]) -> None:
     settings, _ = panel
-    change(settings, "delete from features.customer_labels where as_of_date = '2026-09-30'")
-    publish(settings, AUGUST, cut_off_after(AUGUST))
-    publish(settings, SEPTEMBER, cut_off_after(SEPTEMBER))
-    publish(settings, date(2026, 10, 31), cut_off_after(date(2026, 10, 31)))
+    for day in (AUGUST, SEPTEMBER, OCTOBER):
+        publish(settings, day, cut_off_after(day))
+    state_outcomes(settings, AUGUST, OCTOBER)
     tonight = cut_off_after(LAST_DAY) + timedelta(days=1)
     assert planned_labels(settings, "night", tonight) == [(SEPTEMBER,), (date(2026, 12, 1),)]
     assert planned_labels(settings, "training", tonight) == [(date(2026, 12, 1),)]
+    change(settings, f"delete from ops.published_runs where as_of_date = '{OCTOBER}'")
+    assert planned_labels(settings, "night", tonight) == [(AUGUST,), (SEPTEMBER,), (date(2026, 12, 1),)]
+
+
+def test_night_under_another_label_definition_has_no_outcome(panel: tuple[Settings, Run]) -> None:
+    settings, _ = panel
+    for day in (AUGUST, SEPTEMBER):
+        publish(settings, day, cut_off_after(day))
+    change(
+        settings,
+        "update ops.pipeline_runs set label_definition = 'another' where run_id ="
+        f" (select run_id from ops.published_runs where as_of_date = '{AUGUST}')",
+    )
+    tonight = cut_off_after(LAST_DAY) + timedelta(days=1)
+    assert planned_labels(settings, "night", tonight) == [(SEPTEMBER,), (date(2026, 12, 1),)]
 
 
 def test_restated_night_is_labelled_anew(panel: tuple[Settings, Run]) -> None:
     settings, _ = panel
-    publish(settings, SEPTEMBER, cut_off_after(SEPTEMBER))
+    for day in (SEPTEMBER, OCTOBER):
+        publish(settings, day, cut_off_after(day))
+    state_outcomes(settings, SEPTEMBER, OCTOBER)
     tonight = cut_off_after(LAST_DAY) + timedelta(days=1)
     assert planned_labels(settings, "night", tonight) == [(date(2026, 12, 1),)]
     restated = open_repetition(settings, "restate", SEPTEMBER, cut_off_after(LAST_DAY))

@@ -140,7 +140,7 @@ def test_kill_9_is_noticed_at_once(instance: Settings) -> None:
     pid = postgres_pid(instance)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while postgres_pid(instance) is not None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert postgres_pid(instance) is None

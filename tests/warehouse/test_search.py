@@ -1,5 +1,6 @@
 """The search for parameters: seeded, kept in Postgres, and going on after a kill."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from churn_ml.errors import TrainingError
 from churn_ml.models.candidates import candidate_of
 from churn_ml.settings import Settings
+from churn_ml.training import search as tuning
 from churn_ml.training.search import Budget, Score, Tuned, open_storage, tune
 from churn_ml.warehouse.connection import Role, connect
 
@@ -134,13 +137,14 @@ def test_a_larger_budget_goes_on_from_there(searched: Settings) -> None:
     assert trials(searched, "whole/decision_tree")[:7] == before
 
 
-def test_seconds_end_a_search_after_at_least_one_trial(settings: Settings) -> None:
-    def slow(candidate: Any) -> Score:
-        time.sleep(0.2)
-        return loss_of(candidate)
-
-    assert search(settings, "short", evaluate=slow, budget=Budget(7, 0.1)).trial_count == 1
-    assert search(settings, "longer", evaluate=slow, budget=Budget(7, 0.3)).trial_count == 2
+def test_seconds_end_a_search_after_at_least_one_trial(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: 2 * next(readings))  # each trial takes two seconds of it
+    monkeypatch.setattr(tuning, "time", clock)
+    assert search(settings, "short", budget=Budget(7, 1)).trial_count == 1
+    assert search(settings, "longer", budget=Budget(7, 3)).trial_count == 2
 
 
 def test_a_family_without_parameters_has_one_trial(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from nightly import build_until_marts, cut_off_of
+from nightly import cut_off_of
 from pydantic import SecretStr
 from subscription_deliveries import HISTORY_ENDS, cut_off_after
 
@@ -34,17 +34,17 @@ def rows(settings: Settings, statement: str) -> list[tuple[object, ...]]:
 
 
 def test_night_is_not_published_without_a_batch_that_it_may_know(
-    trained: Settings, snapshots: dict[date, Path], tmp_path: Path
+    built: tuple[Settings, str], snapshots: dict[date, Path], tmp_path: Path
 ) -> None:
+    settings, run_id = built
     cut_off = cut_off_of(SNAPSHOT_DAY)
-    run_id = build_until_marts(trained, cut_off)
     corrected = tmp_path / "corrected.csv"
     corrected.write_text(snapshots[SNAPSHOT_DAY].read_text().replace("Month-to-month", "Two year"))
-    land_file(trained, corrected, "customers", as_of_date=SNAPSHOT_DAY, known_at=cut_off)
-    run_gate(trained, run_id, "marts")
+    land_file(settings, corrected, "customers", as_of_date=SNAPSHOT_DAY, known_at=cut_off)
+    run_gate(settings, run_id, "marts")
     with pytest.raises(PublishingError, match=r"corrected\.csv.*dbt_staging"):
-        publish_run(trained, run_id, "test")
-    assert rows(trained, "select count(*) from ops.published_runs") == [(0,)]
+        publish_run(settings, run_id, "test")
+    assert rows(settings, "select count(*) from ops.published_runs") == [(0,)]
 
 
 FEATURES = f"select * from features.customer_features where known_as_of = '{CUT_OFF}' order by customer_id"

@@ -66,7 +66,7 @@ def filled_template(server: Settings) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="module")
-def trained_template(filled_template: Settings) -> Iterator[Trained]:
+def trained_once(filled_template: Settings) -> Iterator[Trained]:
     """The same after one training."""
     template = clone_warehouse(filled_template)
     run = open_training(template)
@@ -82,9 +82,9 @@ def filled(filled_template: Settings) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def trained(trained_template: Trained) -> Iterator[Trained]:
-    cloned = clone_warehouse(trained_template.settings)
-    yield replace(trained_template, settings=cloned)
+def trained(trained_once: Trained) -> Iterator[Trained]:
+    cloned = clone_warehouse(trained_once.settings)
+    yield replace(trained_once, settings=cloned)
     drop_warehouse(cloned)
 
 

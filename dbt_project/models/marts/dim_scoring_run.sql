@@ -1,5 +1,8 @@
 {{ config(incremental_strategy='merge', unique_key='run_id') }}
 
+-- Every mart is built after this one, and foreign keys name dimensions that none reads.
+-- depends_on: {{ ref('dim_date') }}
+-- depends_on: {{ ref('dim_risk_tier') }}
 with
 
 runs as (
@@ -69,7 +72,8 @@ final as (
         {{ value_definition() }} as value_definition,
         parameters.value_horizon_months,
         parameters.max_age_days,
-        '{{ run_started_at }}'::timestamptz as built_at
+        '{{ run_started_at }}'::timestamptz as built_at,
+        ('{{ run_started_at }}'::timestamptz at time zone 'UTC')::date as built_date
     from runs
     cross join population
     cross join parameters

@@ -30,6 +30,18 @@ due as (
 
 ),
 
+-- A function of the owner tells it: the reader has no right on schema ops.
+attempts as (
+
+    select
+        attempted_at,
+        as_of_date,
+        status,
+        failed_since_count
+    from ops.last_attempt()
+
+),
+
 final as (
 
     select
@@ -39,8 +51,14 @@ final as (
         due.due_date as expected_as_of_date,
         due.due_date - newest.as_of_date as age_days,
         coalesce(due.due_date - newest.as_of_date > newest.max_age_days, true)
-            as is_stale
+            as is_stale,
+        attempts.as_of_date as last_attempt_as_of_date,
+        attempts.status as last_attempt_status,
+        attempts.attempted_at as last_attempt_at,
+        attempts.attempted_at::date as last_attempt_date,
+        attempts.failed_since_count
     from due
+    cross join attempts
     left join newest
         on true
 

@@ -22,7 +22,9 @@
     {%- if execute and model is not string and run_query(query).columns[0][0] == 1 -%}
         select 0 as fault_count
     {%- else -%}
-        select count(*) as fault_count
+        select
+            {{ columns | join(', ') }},
+            count(*) as fault_count
         from {{ model }}
         group by {{ columns | join(', ') }}
         having

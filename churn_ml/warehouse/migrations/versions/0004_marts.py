@@ -1,4 +1,4 @@
-"""Integer keys of runs and models, what a night is built on, the scores of a change of champion."""
+"""Keys and bases of runs, scores of a change of champion; dbt's tests as checks, task costs, retention."""
 
 from pathlib import Path
 

@@ -59,7 +59,9 @@ final as (
             when 3 then '6_to_8_years'
             else 'over_8_years'
         end as tenure_group,
-        tenure_group_sort
+        tenure_group_sort,
+        null::date as signup_date,
+        null::date as first_active_date
     from grouped
 
 )

@@ -67,6 +67,7 @@ final as (
         as_of_date,
         known_as_of,
         round(monthly_value_amount, 2)::numeric(18, 2) as monthly_value_amount,
+        null::integer as remaining_contract_months,
         currency,
         case
             when {{ value_definition() }} = 'none' then 'no_value_definition'

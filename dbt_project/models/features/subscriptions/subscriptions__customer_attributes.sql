@@ -20,6 +20,7 @@ subscriptions as (
         plan_id,
         plan_name,
         contract,
+        (first_started_at at time zone 'UTC')::date as first_active_date,
         {{ days_since('first_started_at') }} as tenure_days
     from {{ ref('int_subscriptions__subscriptions_dated') }}
     where {{ is_night_of_run() }}
@@ -31,7 +32,8 @@ customers as (
     select
         customer_id,
         customer_type,
-        region
+        region,
+        signup_date
     from {{ ref('int_subscriptions__customers_dated') }}
     where {{ is_night_of_run() }}
 
@@ -45,6 +47,8 @@ grouped as (
         qualified.known_as_of,
         customers.customer_type,
         customers.region,
+        customers.signup_date,
+        subscriptions.first_active_date,
         subscriptions.plan_id,
         subscriptions.plan_name,
         subscriptions.contract,
@@ -80,7 +84,9 @@ final as (
             when 3 then '365_to_729_days'
             else '730_days_and_over'
         end as tenure_group,
-        tenure_group_sort
+        tenure_group_sort,
+        signup_date,
+        first_active_date
     from grouped
 
 )

@@ -75,6 +75,14 @@ population as (
     select
         customer_population.customer_id,
         customer_values.monthly_value_amount,
+        case
+            when
+                {{ value_definition() }} = 'remaining_contract'
+                and customer_values.remaining_contract_months
+                < nights.value_horizon_months
+                then customer_values.remaining_contract_months
+            else nights.value_horizon_months
+        end as lost_months,
         nights.*
     from nights
     inner join {{ ref('subscriptions__customer_population') }} as customer_population
@@ -226,7 +234,7 @@ final as (
                 then (ended_at at time zone 'UTC')::date
         end as churn_date,
         case label_status
-            when 'churned' then round(monthly_value_amount * value_horizon_months, 2)
+            when 'churned' then round(monthly_value_amount * lost_months, 2)
             when 'retained' then 0
         end::numeric(18, 2) as value_lost_amount,
         treatment_status

@@ -1,6 +1,8 @@
 {{ config(alias='customer_values') }}
 
-{{- require_value_definition(['mrr_horizon', 'truncated_clv']) }}
+{{- require_value_definition([
+    'mrr_horizon', 'truncated_clv', 'remaining_contract',
+]) }}
 
 with
 
@@ -20,7 +22,12 @@ subscriptions as (
     select
         customer_id,
         net_price_amount,
-        currency
+        currency,
+        case
+            when is_active and contract = 'month_to_month' then 1
+            when is_active
+                then {{ months_begun(as_of_date_constant(), 'term_end_date') }}
+        end as remaining_contract_months
     from {{ ref('int_subscriptions__subscriptions_dated') }}
     where {{ is_night_of_run() }}
 
@@ -42,6 +49,7 @@ final as (
         customers.known_as_of,
         round(subscriptions.net_price_amount, 2)::numeric(18, 2)
             as monthly_value_amount,
+        subscriptions.remaining_contract_months,
         coalesce(subscriptions.currency, parameters.currency) as currency,
         case
             when subscriptions.net_price_amount is null then 'missing' else 'known'

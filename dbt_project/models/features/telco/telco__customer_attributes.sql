@@ -55,7 +55,9 @@ final as (
             when 3 then '25_to_48_months'
             else 'over_48_months'
         end as tenure_group,
-        tenure_group_sort
+        tenure_group_sort,
+        null::date as signup_date,
+        null::date as first_active_date
     from grouped
 
 )

@@ -31,6 +31,7 @@ final as (
         customers.as_of_date,
         customers.known_as_of,
         customers.monthly_charges_amount::numeric(18, 2) as monthly_value_amount,
+        null::integer as remaining_contract_months,
         parameters.currency,
         case
             when customers.monthly_charges_amount is null then 'missing' else 'known'

@@ -18,35 +18,7 @@ changes as not materialized (
 
 rejected as (
 
-    select
-        customer_id,
-        bool_or(exists (
-            select
-            from changes as accepted
-            where
-                accepted.customer_id = refused.customer_id
-                and accepted.reject_reason is null
-        )) as has_history
-    from changes as refused
-    where
-        reject_reason is not null
-        and reject_reason <> 'duplicate'
-        and customer_id is not null
-        and not exists (
-            select
-            from changes as mended
-            where
-                mended.change_id = refused.change_id
-                and mended.reject_reason is null
-                and (
-                    mended.revision > refused.revision
-                    or (
-                        mended.known_at > refused.known_at
-                        and mended.revision >= coalesce(refused.revision, 1)
-                    )
-                )
-        )
-    group by customer_id
+    {{ refused_customers() }}
 
 ),
 

@@ -112,7 +112,7 @@ ranked as (
         customer as (partition by customer_id),
         customer_subscriptions as (
             partition by customer_id
-            order by is_open desc, changed_at desc, subscription_id collate "C"
+            order by {{ told_subscription_first('changed_at') }}
         )
 
 ),

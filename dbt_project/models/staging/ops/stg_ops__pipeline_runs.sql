@@ -8,7 +8,8 @@ runs as (
         run_kind,
         dataset,
         as_of_date,
-        known_as_of
+        known_as_of,
+        repeats_run_id
     from {{ source('ops', 'pipeline_runs') }}
 
 )
