@@ -172,9 +172,9 @@ def score_plain(settings: Settings, run_id: str, rows: int) -> dict[str, float]:
     from sqlalchemy import create_engine
     from threadpoolctl import threadpool_limits
 
+    from churn_ml.measurement import peak_memory_mb
     from churn_ml.models.deployments import champion_at
     from churn_ml.models.registry import load_model
-    from churn_ml.scoring.night import peak_memory_mb
 
     started = time.monotonic()
     model = load_model(settings, champion_at(settings, CUT_OFF))

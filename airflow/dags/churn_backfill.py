@@ -20,6 +20,7 @@ from os import environ
 
 from airflow import sdk
 from asked_nights import AskedNights
+from measured_tasks import task
 
 from churn_ml.services.alerts import record_run_failure, record_task_failure
 from churn_ml.settings import load_settings
@@ -61,32 +62,31 @@ DEFAULTS = {
     default_args=DEFAULTS,
 )
 def churn_backfill():
-    @sdk.task.short_circuit(pre_execute=None)
+    @task.short_circuit(pre_execute=None)
     def open_run(dag_run=None, params=None):
         from churn_ml.services.airflow import mint_repetition
 
         return mint_repetition(load_settings(), dag_run, params)
 
-    @sdk.task(retries=0)
+    @task(retries=0)
     def gate(name, run):
         from churn_ml.quality.gates import run_gate
 
-        summary = run_gate(load_settings(), run, name)
-        return {"checks": summary.checks, "failed_warning": list(summary.failed_warning)}
+        return run_gate(load_settings(), run, name).headline()
 
-    @sdk.task
+    @task
     def dbt(layer, run, ti=None):
         from churn_ml.services.dbt import build_layer
 
-        build_layer(load_settings(), run, layer, try_number=ti.try_number)
+        return {"rows": build_layer(load_settings(), run, layer, try_number=ti.try_number).rows}
 
-    @sdk.task
+    @task
     def score(run):
         from churn_ml.scoring.night import score_night
 
         return {"rows": score_night(load_settings(), run).rows_scored}
 
-    @sdk.task
+    @task
     def compare(run):
         from churn_ml.publishing.comparison import compare_run
 
@@ -94,11 +94,11 @@ def churn_backfill():
         return {"is_equal": done.is_equal, "differing_marts": list(done.differing_marts)}
 
     @sdk.task.run_if(lambda context: context["params"]["publish"])
-    @sdk.task(pre_execute=go_on)
+    @task(pre_execute=go_on)
     def publish(run, params=None):
         from churn_ml.publishing.publish import publish_run
 
-        return {"superseded_run_id": publish_run(load_settings(), run, params["reason"]).superseded_run_id}
+        return publish_run(load_settings(), run, params["reason"]).headline()
 
     def build(layer):
         return dbt.override(task_id=f"dbt_{layer}")(layer, run)

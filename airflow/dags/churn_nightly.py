@@ -18,6 +18,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from airflow import sdk
+from measured_tasks import task
 
 from churn_ml.services.alerts import record_task_failure, report_failure
 from churn_ml.settings import load_settings
@@ -42,41 +43,42 @@ DEFAULTS = {
     params={"reason": sdk.Param("nightly run", type="string", minLength=1, title="Why it is published")},
     on_failure_callback=report_failure, default_args=DEFAULTS)  # fmt: skip
 def churn_nightly():  # noqa: C901 - each task counts as a branch
-    @sdk.task
+    @task
     def open_run(dag_run=None):
         from churn_ml.services.airflow import mint_run
 
         return mint_run(load_settings(), "night", dag_run)
 
-    @sdk.task(outlets=[ASSETS["raw"]])
+    @task(outlets=[ASSETS["raw"]])
     def land(run, outlet_events=None):
         from churn_ml.landing.delivery import land_inbox
 
         summary = land_inbox(load_settings(), run)
         outlet_events[ASSETS["raw"]].extra = {"run_id": run, "rows": summary.rows_landed}
+        return {"rows_in": summary.rows_landed + summary.rows_quarantined, "rows_out": summary.rows_landed}
 
-    @sdk.task.short_circuit(retries=0)
+    @task.short_circuit(retries=0)
     def settle(run):
         from churn_ml.landing.snapshots import settle_night
 
         return settle_night(load_settings(), run)
 
-    @sdk.task(retries=0)
+    @task(retries=0)
     def gate(name, run):
         from churn_ml.quality.gates import run_gate
 
-        summary = run_gate(load_settings(), run, name)
-        return {"checks": summary.checks, "failed_warning": list(summary.failed_warning)}
+        return run_gate(load_settings(), run, name).headline()
 
-    @sdk.task
+    @task
     def dbt(layer, run, ti=None, outlet_events=None):
         from churn_ml.services.dbt import build_layer
 
         summary = build_layer(load_settings(), run, layer, try_number=ti.try_number)
         if layer in ASSETS:
             outlet_events[ASSETS[layer]].extra = {"run_id": run, "rows": summary.rows}
+        return {"rows": summary.rows}
 
-    @sdk.task(outlets=[ASSETS["scores"]])
+    @task(outlets=[ASSETS["scores"]])
     def score(run, outlet_events=None):
         from churn_ml.scoring.night import score_night
 
@@ -84,19 +86,17 @@ def churn_nightly():  # noqa: C901 - each task counts as a branch
         outlet_events[ASSETS["scores"]].extra = {"run_id": run, "rows": summary.rows_scored}
         return {"rows": summary.rows_scored, "peak_memory_mb": summary.peak_memory_mb}
 
-    @sdk.task
+    @task
     def score_challengers(run):
         from churn_ml.scoring.challengers import score_challengers
 
         return {beside.run_id: beside.failure for beside in score_challengers(load_settings(), run)}
 
-    @sdk.task
+    @task
     def publish(run, params=None):
         from churn_ml.publishing.publish import publish_run
 
-        done = publish_run(load_settings(), run, params["reason"])
-        differing = list(done.differing_marts or ())
-        return {"superseded_run_id": done.superseded_run_id, "differing_marts": differing}
+        return publish_run(load_settings(), run, params["reason"]).headline()
 
     def build(layer):
         outlets = [ASSETS[layer]] if layer in ASSETS else []

@@ -14,6 +14,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from airflow import sdk
+from measured_tasks import task
 
 from churn_ml.services.alerts import record_task_failure, report_failure
 from churn_ml.settings import load_settings
@@ -54,50 +55,49 @@ DEFAULTS = {
     default_args=DEFAULTS,
 )
 def churn_training():
-    @sdk.task
+    @task
     def open_run(dag_run=None):
         from churn_ml.services.airflow import mint_run
 
         return mint_run(load_settings(), "training", dag_run)
 
-    @sdk.task(retries=0)
+    @task(retries=0)
     def settle(run):
         from churn_ml.landing.snapshots import settle_night
 
         settle_night(load_settings(), run)
 
-    @sdk.task(retries=0)
+    @task(retries=0)
     def gate(name, run):
         from churn_ml.quality.gates import run_gate
 
-        summary = run_gate(load_settings(), run, name)
-        return {"checks": summary.checks, "failed_warning": list(summary.failed_warning)}
+        return run_gate(load_settings(), run, name).headline()
 
-    @sdk.task
+    @task
     def dbt(layer, run, ti=None):
         from churn_ml.services.dbt import build_layer
 
-        build_layer(load_settings(), run, layer, try_number=ti.try_number)
+        return {"rows": build_layer(load_settings(), run, layer, try_number=ti.try_number).rows}
 
-    @sdk.task
+    @task
     def panel(run, ti=None):
         from churn_ml.services.panels import build_panel
 
-        build_panel(load_settings(), run, try_number=ti.try_number)
+        return {"rows": build_panel(load_settings(), run, try_number=ti.try_number).label_rows}
 
-    @sdk.task.short_circuit
+    @task.short_circuit
     def plan(run, params=None):
         from churn_ml.training.train import plan_parts
 
         return plan_parts(load_settings(), run, params)
 
-    @sdk.task(max_active_tis_per_dagrun=2, map_index_template="{{ task.op_kwargs['family'] }}")
+    @task(max_active_tis_per_dagrun=2, map_index_template="{{ task.op_kwargs['family'] }}")
     def candidate(plan, family):
         from churn_ml.training.train import train_candidate
 
         return train_candidate(load_settings(), plan, family).summary()
 
-    @sdk.task(outlets=[MODELS])
+    @task(outlets=[MODELS])
     def select(work, outlet_events=None):
         from churn_ml.training.train import select_model
 

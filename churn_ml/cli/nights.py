@@ -97,6 +97,13 @@ def restate(
     _repeat(as_of, until, params, as_json=as_json)
 
 
+def _print_outdated(settings: Settings) -> None:
+    from churn_ml.cli.runs import print_outdated
+    from churn_ml.publishing.outdated import read_outdated_runs
+
+    print_outdated(read_outdated_runs(settings))
+
+
 def _repeat(as_of: date, until: date | None, params: dict[str, object], *, as_json: bool) -> None:
     from churn_ml.services.instance import require_running
     from churn_ml.services.nights import repeat_nights
@@ -109,6 +116,8 @@ def _repeat(as_of: date, until: date | None, params: dict[str, object], *, as_js
         print_json([{"night": repeated, "comparison": found} for repeated, found in results])
     else:
         _print_repeated(results)
+        if params.get("publish"):
+            _print_outdated(settings)
     if any(repeated.state == "failed" for repeated in nights):
         raise typer.Exit(1)
 

@@ -189,11 +189,17 @@ def _print_history(night: Demonstration) -> None:
     )
     print_table(
         "Nights whose outcome is known: expected against observed",
-        ["as-of date", "customers", "churned: expected", "observed", "revenue loss: expected", "observed"],
+        ["as-of date", "customers", "churned: expected", "observed", "revenue loss: expected",
+         "90 % interval", "observed"],
         [
             (matured.as_of_date, matured.customer_count, f"{matured.expected_count:.1f}",
-             matured.observed_count, matured.expected_revenue_loss_amount,
+             matured.observed_count, matured.expected_revenue_loss_amount, _interval(matured),
              matured.observed_revenue_loss_amount)
             for matured in night.matured_nights
         ],
     )  # fmt: skip
+
+
+def _interval(matured: "MaturedNight") -> str:
+    low, high = matured.expected_revenue_loss_low_amount, matured.expected_revenue_loss_high_amount
+    return "none" if low is None or high is None else f"{low:,.2f} to {high:,.2f}"

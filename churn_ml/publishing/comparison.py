@@ -16,9 +16,9 @@ from churn_ml.publishing.differences import (
     first_differences,
 )
 from churn_ml.publishing.fingerprints import (
-    CURRENT_MART,
     RUN_TIME_COLUMNS,
     Fingerprint,
+    current_marts,
     fingerprint_mart,
     marts_with_run_id,
 )
@@ -159,12 +159,11 @@ def _measure(settings: Settings, run: Run) -> Comparison:
 def _compare_marts(auditor: Connection, run: Run, repeated: str) -> tuple[MartComparison, ...]:
     leave_out = _left_out(run)
     published = {} if run.run_kind == "restate" else _published_hashes(auditor, repeated)
-    compared = []
+    compared, current = [], current_marts(auditor)
     for mart in marts_with_run_id(auditor):
-        then = fingerprint_mart(auditor, mart, repeated, leave_out)
-        then = published.get(mart, then)
+        then = published.get(mart) or fingerprint_mart(auditor, mart, repeated, leave_out)
         now = fingerprint_mart(auditor, mart, run.run_id, leave_out)
-        if mart == CURRENT_MART and 0 in {then.row_count, now.row_count}:
+        if mart in current and 0 in {then.row_count, now.row_count}:
             continue  # it keeps few runs
         compared.append(MartComparison(mart, then.row_count, now.row_count, then.rows_md5, now.rows_md5))
     return tuple(compared)

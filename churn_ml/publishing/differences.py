@@ -1,10 +1,21 @@
 """Where two runs of one night differ: customers counted, rows listed."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from churn_ml.publishing.fingerprints import RUN_TIME_COLUMNS
 from churn_ml.warehouse.connection import Connection
 from churn_ml.warehouse.sql import SQL, Composed, Identifier, Literal
+
+# What people know a row by, in the place of the integer that keys it.
+_NATURAL_IDS = {
+    "customer_key": "customer_id",
+    "as_of_date_key": "as_of_date",
+    "model_key": "model_version",
+    "risk_tier_key": "risk_tier",
+    "scored_run_key": "scored_as_of_date",
+}
 
 
 @dataclass(frozen=True)
@@ -104,14 +115,22 @@ def first_differences(
 
 
 def _key(auditor: Connection, mart: str) -> Composed:
-    """Return the text of the primary key, less the run, as an expression."""
+    """Return the text of the primary key, less what names the run, as an expression of natural ids."""
     rows = auditor.execute(
-        "select attributes.attname from pg_index as indexes"
+        "select attributes.attname, exists (select from pg_attribute as ids"
+        "  where ids.attrelid = indexes.indrelid and ids.attname = %s::jsonb ->> attributes.attname::text)"
+        " from pg_index as indexes"
         " join pg_attribute as attributes on attributes.attrelid = indexes.indrelid"
         " and attributes.attnum = any(indexes.indkey)"
         " where indexes.indrelid = format('marts.%%I', %s::text)::regclass and indexes.indisprimary"
-        " and attributes.attname <> 'run_id' order by attributes.attnum",
-        [mart],
+        " and attributes.attname <> all(%s) order by attributes.attnum",
+        [json.dumps(_NATURAL_IDS), mart, sorted(RUN_TIME_COLUMNS - _NATURAL_IDS.keys())],
     ).fetchall()
-    parts: list[Composed | Literal] = [SQL("mart.{}::text").format(Identifier(str(name))) for (name,) in rows]
+    # An id may be null where its key is not, as the tier of a customer without a score.
+    parts: list[Composed | Literal] = [
+        SQL("coalesce(mart.{}::text, mart.{}::text)").format(
+            Identifier(_NATURAL_IDS[name] if has_id else name), Identifier(name)
+        )
+        for name, has_id in rows
+    ]
     return SQL("concat_ws(' ', {})").format(SQL(", ").join(parts or [Literal("the run")]))

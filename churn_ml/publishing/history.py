@@ -24,11 +24,12 @@ class RunLine:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """One run with its failed checks, its dbt results and the hashes of what was published."""
+    """One run with its failed checks, dbt results, task costs and the hashes of what was published."""
 
     run: dict[str, object]
     checks: list[tuple[object, ...]]
     dbt_results: list[tuple[object, ...]]
+    task_costs: list[tuple[object, ...]]
     fingerprints: list[tuple[object, ...]]
 
 
@@ -53,7 +54,8 @@ def describe_run(settings: Settings, run_id: str) -> RunHistory:
         names = [column.name for column in cursor.description or ()]
         run = dict(zip(names, cursor.fetchall()[0], strict=True))
         checks = publisher.execute(
-            "select gate, severity, check_name, verdict, observed from ops.validation_results"
+            "select coalesce(gate, 'dbt ' || suite), severity, check_name, verdict, observed, sample_keys"
+            " from ops.validation_results"
             " where run_id = %s and verdict <> 'pass' order by validation_result_id",
             [run_id],
         ).fetchall()
@@ -62,7 +64,14 @@ def describe_run(settings: Settings, run_id: str) -> RunHistory:
             " where run_id = %s and resource_type <> 'test' order by dbt_result_id",
             [run_id],
         ).fetchall()
+        task_costs = publisher.execute(
+            "select task_id, verdict, round(seconds::numeric, 2), round(cpu_seconds::numeric, 2),"
+            " round(peak_memory_mb)::integer, rows_in, rows_out, bytes_read, bytes_written,"
+            " round(seconds_per_1000_customers::numeric, 3) from ops.task_costs"
+            " where run_id = %s order by started_at",
+            [run_id],
+        ).fetchall()
     fingerprints: list[tuple[object, ...]] = [
         (item.mart, item.row_count, item.rows_md5) for item in read_fingerprints(settings, run_id)
     ]
-    return RunHistory(run, checks, dbt_results, fingerprints)
+    return RunHistory(run, checks, dbt_results, task_costs, fingerprints)

@@ -6,7 +6,13 @@ from datetime import date
 from typing import Any, LiteralString
 
 from churn_ml.errors import PublishingError
-from churn_ml.publishing.fingerprints import CURRENT_MART, Fingerprint, read_fingerprints, take_fingerprints
+from churn_ml.publishing.fingerprints import (
+    Fingerprint,
+    current_marts,
+    read_fingerprints,
+    take_fingerprints,
+)
+from churn_ml.publishing.outdated import OutdatedRun, read_outdated_runs
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, RaiseException, Role, connect
 from churn_ml.warehouse.runs import PUBLICATION_LOCK, Run, close_run, read_run
@@ -19,7 +25,8 @@ class Publication:
     """What a publication made visible.
 
     `differing_marts` names the marts whose rows differ from those of the superseded run; it is
-    None where no run was superseded.
+    None where no run was superseded. `outdated` are the later nights that BI sees and that were built
+    on a run which this one differs from.
     """
 
     run_id: str
@@ -27,6 +34,15 @@ class Publication:
     superseded_run_id: str | None
     fingerprints: tuple[Fingerprint, ...]
     differing_marts: tuple[str, ...] | None
+    outdated: tuple[OutdatedRun, ...]
+
+    def headline(self) -> dict[str, object]:
+        """Return what a reader of the task wants to know, as JSON."""
+        return {
+            "superseded_run_id": self.superseded_run_id,
+            "differing_marts": list(self.differing_marts or ()),
+            "outdated_dates": [night.as_of_date.isoformat() for night in self.outdated],
+        }
 
 
 def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
@@ -51,12 +67,15 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
     close_run(settings, run_id, "succeeded")
     superseded = str(former[0]) if former else None
     differing = _compare(settings, superseded, fingerprints) if superseded else None
+    outdated = read_outdated_runs(settings, run.as_of_date)
     log.info(
         "published run %s for %s: %d rows in %d marts, supersedes %s, differing marts: %s",
         run_id, run.as_of_date, sum(item.row_count for item in fingerprints), len(fingerprints),
         superseded or "none", ", ".join(differing) if differing else "none",
     )  # fmt: skip
-    return Publication(run_id, run.as_of_date, superseded, fingerprints, differing)
+    for night in outdated:
+        log.warning("%s", night)
+    return Publication(run_id, run.as_of_date, superseded, fingerprints, differing, outdated)
 
 
 def _require_champion(publisher: Connection, run: Run) -> None:
@@ -106,8 +125,8 @@ def _require_whole_knowledge(publisher: Connection, run: Run) -> None:
         )
 
 
-def unpublish_run(settings: Settings, run_id: str, reason: str) -> None:
-    """Hide `run_id` from BI again; its rows stay.
+def unpublish_run(settings: Settings, run_id: str, reason: str) -> tuple[OutdatedRun, ...]:
+    """Hide `run_id` from BI again; its rows stay. Return the later nights that were built on it.
 
     Raises
     ------
@@ -117,6 +136,7 @@ def unpublish_run(settings: Settings, run_id: str, reason: str) -> None:
     with connect(settings, Role.PUBLISHER) as publisher:
         _call(publisher, "select ops.unpublish_run(%s, %s)", [run_id, reason])
     log.info("un-published run %s", run_id)
+    return read_outdated_runs(settings, read_run(settings, run_id).as_of_date)
 
 
 def discard_run(settings: Settings, run_id: str) -> int:
@@ -146,7 +166,7 @@ def _call(publisher: Connection, statement: LiteralString, parameters: list[obje
 def _compare(settings: Settings, former: str, new: tuple[Fingerprint, ...]) -> tuple[str, ...]:
     before = {item.mart: item.rows_md5 for item in read_fingerprints(settings, former)}
     after = {item.mart: item.rows_md5 for item in new}
-    marts = set(before | after)
-    if CURRENT_MART not in before or CURRENT_MART not in after:
-        marts.discard(CURRENT_MART)
+    with connect(settings, Role.READER) as reader:
+        hashed_when_newest = current_marts(reader) & (before.keys() ^ after.keys())
+    marts = (before.keys() | after.keys()) - hashed_when_newest
     return tuple(sorted(mart for mart in marts if before.get(mart) != after.get(mart)))

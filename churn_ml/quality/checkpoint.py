@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_TEXT = 300
+_MOST_KEYS = 20
+_KEY_COLUMNS = ("run_id", "customer_id", "as_of_date")
+_LIMITS = ("value", "min_value", "max_value", "mostly")
 
 
 Verdict = Literal["pass", "fail", "error"]
@@ -43,6 +46,8 @@ class Check:
     failing_count: int | None
     owner: str
     reason: str
+    threshold: str | None = None
+    sample_keys: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name} on {self.table}: expected {self.expected}, found {self.observed}"
@@ -158,7 +163,8 @@ def _read_result(suite: str, result: Any, url: URL) -> Check:
     details = result.result or {}
     verdict: Verdict = "pass" if result.success else "fail"
     count = _failing_count(details, bool(result.success))
-    return _read_configuration(suite, result.expectation_config, verdict, _observed(details), count)
+    check = _read_configuration(suite, result.expectation_config, verdict, _observed(details), count)
+    return replace(check, sample_keys=_sample_keys(details))
 
 
 def _read_configuration(
@@ -177,7 +183,21 @@ def _read_configuration(
         failing_count=failing_count,
         owner=meta["owner"],
         reason=meta["reason"],
+        threshold=_threshold(configuration.kwargs),
     )
+
+
+def _threshold(limits: dict[str, Any]) -> str | None:
+    """Return the figures that the value is held against; None for an expectation without any."""
+    found = [f"{name} {limits[name]}" for name in _LIMITS if limits.get(name) is not None]
+    return ", ".join(found) or None
+
+
+def _sample_keys(details: dict[str, Any]) -> str | None:
+    """Return the keys of the first failing rows, where the checkpoint asks for them by column."""
+    rows = (details.get("partial_unexpected_index_list") or [])[:_MOST_KEYS]
+    named = [", ".join(f"{name} {row[name]}" for name in _KEY_COLUMNS if name in row) for row in rows]
+    return "; ".join(filter(None, named)) or None
 
 
 def _first_exception(information: dict[str, Any] | None) -> str | None:

@@ -35,6 +35,10 @@ class GateSummary:
     data_docs: Path
     seconds: float
 
+    def headline(self) -> dict[str, object]:
+        """Return what a reader of the task wants to know, as JSON."""
+        return {"checks": self.checks, "failed_warning": list(self.failed_warning)}
+
 
 def run_gate(settings: Settings, run_id: str, gate: Gate) -> GateSummary:
     """Check what `run_id` has built so far and record one row per check.
@@ -112,15 +116,15 @@ def _audit_url(settings: Settings, run: Run) -> URL:
 def _record(settings: Settings, run: Run, gate: str, checks: list[Check], checked_at: datetime) -> None:
     rows = [
         (run.run_id, gate, check.suite, check.name, check.table, check.column, check.severity,
-         check.verdict, check.observed, check.expected, check.failing_count, check.owner, check.reason,
-         checked_at)
+         check.verdict, check.observed, check.expected, check.threshold, check.failing_count,
+         check.sample_keys, check.owner, check.reason, checked_at)
         for check in checks
     ]  # fmt: skip
     with connect(settings, Role.AUDITOR) as auditor, auditor.cursor() as cursor:
         cursor.executemany(
             "insert into ops.validation_results (run_id, gate, suite, check_name, table_name, column_name,"
-            " severity, verdict, observed, expected, failing_count, owner, reason, recorded_at)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " severity, verdict, observed, expected, threshold, failing_count, sample_keys, owner, reason,"
+            " recorded_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             rows,
         )
 

@@ -21,6 +21,7 @@ _RESULTS = """
 with newest as (
     select run_id, max(recorded_at) as last_recorded_at
     from ops.validation_results
+    where tool = 'great_expectations'
     group by run_id
     order by last_recorded_at desc, run_id
     limit %s
@@ -41,6 +42,7 @@ select
 from newest
 inner join ops.pipeline_runs as runs using (run_id)
 inner join ops.validation_results as results using (run_id)
+where results.tool = 'great_expectations'
 group by newest.last_recorded_at, runs.run_id, results.gate, results.suite, results.recorded_at
 order by
     newest.last_recorded_at desc, runs.run_id, results.recorded_at desc,

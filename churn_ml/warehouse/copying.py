@@ -7,6 +7,7 @@ from typing import Protocol
 
 from psycopg import sql
 
+from churn_ml.measurement import COPIED
 from churn_ml.warehouse.connection import Connection
 
 
@@ -23,6 +24,7 @@ def copy_in(connection: Connection, statement: sql.Composed, blocks: Iterable[by
         with cursor.copy(statement) as stream:
             for block in blocks:
                 stream.write(block)
+                COPIED.add(written=len(block))
         return cursor.rowcount
 
 
@@ -30,7 +32,27 @@ def copy_in(connection: Connection, statement: sql.Composed, blocks: Iterable[by
 def open_copy_in(connection: Connection, statement: sql.Composed) -> Iterator[ByteSink]:
     """Open ``copy ... from stdin`` for writing; leaving the block ends the COPY."""
     with connection.cursor() as cursor, cursor.copy(statement) as stream:
-        yield stream
+        yield _CountedSink(stream)
+
+
+class _CountedSink:
+    def __init__(self, sink: ByteSink) -> None:
+        self._sink = sink
+
+    def write(self, data: bytes, /) -> object:
+        COPIED.add(written=len(data))
+        return self._sink.write(data)
+
+
+def copy_out(connection: Connection, query: sql.Composed, sink: ByteSink) -> int:
+    """Write ``copy (query) to stdout`` to `sink` as CSV with a header line; return the number of rows."""
+    statement = sql.SQL("copy ({}) to stdout (format csv, header true)").format(query)
+    with connection.cursor() as cursor:
+        with cursor.copy(statement, ()) as stream:
+            for block in stream:
+                sink.write(bytes(block))
+                COPIED.add(read=len(block))
+        return cursor.rowcount
 
 
 @contextmanager
@@ -61,6 +83,7 @@ class CopyReader(RawIOBase):
             if block is None:
                 return 0
             self._rest = memoryview(bytes(block))
+            COPIED.add(read=len(self._rest))
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]

@@ -29,8 +29,8 @@ _LEAST_VERSION = 150000
 # A dashboard that forgets its transaction must not hold up the night, which renews a view.
 _READER_LIMITS = {
     "default_transaction_read_only": "on",
-    "statement_timeout": "5min",
     "idle_in_transaction_session_timeout": "1min",
+    "lock_timeout": "10s",
 }
 _PROVISION_LOCK = 7203447
 _DATABASE_ROLES: list[Role] = [role for role in Role if role is not Role.AIRFLOW]
@@ -64,7 +64,8 @@ def provision(settings: Settings) -> None:
 def _ensure_roles_and_databases(settings: Settings, admin: Connection) -> None:
     for role in Role:
         _ensure_role(admin, role, role_password(settings, role))
-    for parameter, value in _READER_LIMITS.items():
+    limits = {**_READER_LIMITS, "statement_timeout": f"{settings.reader_timeout_seconds}s"}
+    for parameter, value in limits.items():
         admin.execute(
             sql.SQL("alter role {} set {} = {}").format(
                 sql.Identifier(Role.READER), sql.Identifier(parameter), sql.Literal(value)

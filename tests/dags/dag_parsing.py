@@ -30,6 +30,7 @@ def describe(task):
         "timeout": task.execution_timeout and task.execution_timeout.total_seconds(),
         "upstream": sorted(task.upstream_task_ids), "outlets": [asset.name for asset in task.outlets],
         "trigger_rule": task.trigger_rule.value, "callbacks": len(callbacks),
+        "is_measured": getattr(task.python_callable, "is_measured", False),
     }
 
 def intervals(dag, timetable, *, catchup=True, earliest=None):

@@ -13,7 +13,7 @@ from churn_ml.models.deployments import promote
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 
-pytestmark = [pytest.mark.xdist_group("whole_night"), pytest.mark.long]
+pytestmark = pytest.mark.long
 
 SECOND_DAY = date(2026, 10, 31)
 NIGHT = "2026-11-01T02:00:00+00:00"
@@ -71,6 +71,8 @@ def test_blocked_gate_stops_the_night_and_bi_keeps_the_former_one(
     assert read(published, scored, Role.SCORER) == []
     assert len(before) == 1
     assert read(published, VISIBLE) == before
+    fresh = "select run_id, last_attempt_status, failed_since_count from marts.warehouse_freshness"
+    assert read(published, fresh) == [(before[0][0], "failed", 1)]
 
 
 def test_night_resumes_after_a_failed_node_and_is_published_once_its_cause_is_mended(
@@ -101,6 +103,17 @@ def test_night_resumes_after_a_failed_node_and_is_published_once_its_cause_is_me
     mended = run_dag(airflow, trained, "churn_nightly", NIGHT, go_on=True)
     assert (mended["state"], mended["run_id"]) == ("success", failed["run_id"])
     assert read_row(trained, mended["run_id"]) == ("succeeded", None)
-    assert mended["returned"]["publish"] == {"superseded_run_id": None, "differing_marts": []}
+    publication = {"superseded_run_id": None, "differing_marts": [], "outdated_dates": []}
+    assert mended["returned"]["publish"] == publication
     [(run_id, as_of_date, _)] = read(trained, VISIBLE)
     assert (run_id, as_of_date) == (failed["returned"]["open_run"], SECOND_DAY)
+    costs = read(
+        trained,
+        "select task_id, string_agg(verdict, ' ' order by started_at) from ops.task_costs"
+        f" where run_id = '{run_id}' group by task_id",
+        Role.PUBLISHER,
+    )
+    assert dict(costs) == dict.fromkeys(mended["tasks"], "succeeded") | {
+        "dbt_features": "failed succeeded",
+        "score": "failed succeeded",
+    }

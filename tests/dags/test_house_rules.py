@@ -31,6 +31,7 @@ ORDERS = {
     ],
     "churn_training": ["open_run", "settle", *_FEATURES, "panel", "plan", "candidate", "select"],
     "churn_backfill": ["open_run", *_FEATURES, "score", "dbt_marts", "gate_marts", "compare", "publish"],
+    "churn_maintenance": ["prune"],
 }
 # A task that waits for one of the order, and that no task waits for.
 BESIDE = {"churn_nightly": {"score_challengers": "score"}}
@@ -121,6 +122,19 @@ def test_no_task_can_turn_a_failed_run_green(parsed: dict[str, Any]) -> None:
         )
 
 
+def test_what_every_task_takes_is_recorded(parsed: dict[str, Any]) -> None:
+    for dag_id, task in tasks(parsed):
+        assert task["is_measured"], f"decorate {dag_id}.{task['task_id']} with `task` of measured_tasks"
+
+
+def test_a_task_that_is_not_measured_is_seen(server: Settings, tmp_path: Path) -> None:
+    text = (PROJECT / "airflow" / "dags" / "churn_maintenance.py").read_text(encoding="utf-8")
+    file = tmp_path / "churn_maintenance.py"
+    file.write_text(text.replace("from measured_tasks import task", "task = sdk.task"), encoding="utf-8")
+    [(_, task)] = tasks(describe_dags(server, file))
+    assert task["is_measured"] is False
+
+
 def tasks_of(parsed: dict[str, Any], dag_id: str) -> list[dict[str, Any]]:
     [found] = [dag["tasks"] for dag in parsed["dags"] if dag["dag_id"] == dag_id]
     return list(found)
@@ -154,7 +168,7 @@ def test_without_schedules_everything_waits_for_a_trigger(parsed: dict[str, Any]
     waiting = {dag["dag_id"]: dag["timetable"] for dag in parsed["dags"]}
     assert waiting.pop("churn_backfill") == "AskedNights"
     assert set(waiting.values()) == {"NullTimetable"}
-    assert [dag["intervals"] for dag in parsed["dags"]] == [[], [], []]
+    assert [dag["intervals"] for dag in parsed["dags"]] == [[]] * len(FILES)
 
 
 def test_backfill_has_real_nights_where_they_are_asked_for(parsed: dict[str, Any]) -> None:
@@ -187,6 +201,11 @@ def test_nights_have_real_intervals_of_one_day(scheduled: dict[str, dict[str, An
     assert night["intervals"] == [[first, second], [second, third]]
 
 
+def test_retention_is_applied_every_day(scheduled: dict[str, dict[str, Any]]) -> None:
+    maintenance = scheduled["churn_maintenance"]
+    assert (maintenance["timetable"], maintenance["schedule"]) == ("CronDataIntervalTimetable", "0 5 * * *")
+
+
 def test_training_is_weekly_or_every_third_day(scheduled: dict[str, dict[str, Any]]) -> None:
     training, found = scheduled["churn_training"], scheduled["rhythm"]
     timetable, schedule, days = {
@@ -201,7 +220,7 @@ def test_training_is_weekly_or_every_third_day(scheduled: dict[str, dict[str, An
 def test_dags_start_paused_with_schedules_on_and_off(
     parsed: dict[str, Any], scheduled: dict[str, dict[str, Any]]
 ) -> None:
-    for dag in [*parsed["dags"], scheduled["churn_nightly"], scheduled["churn_training"]]:
+    for dag in [*parsed["dags"], *(scheduled[file.stem] for file in FILES)]:
         assert dag["paused"] is True, (
             f"set is_paused_upon_creation=True on {dag['dag_id']}: no night runs before a champion exists"
         )

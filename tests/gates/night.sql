@@ -40,19 +40,37 @@ create table if not exists features.decision_parameters (
     dataset text, label_definition text, valid_from date, valid_to date, tier_medium_from numeric,
     tier_high_from numeric
 );
+create table if not exists features.campaign_parameters (
+    dataset text, label_definition text, valid_from date, valid_to date, holdout_share numeric
+);
 create table if not exists features.feature_contract (
     feature_name text, data_type text, is_nullable boolean
 );
 create table if not exists marts.fct_churn_score (
     run_id text, customer_id text, as_of_date date, is_active boolean, churn_probability double precision,
     risk_tier text, monthly_value_amount numeric(18, 2), value_at_risk_amount numeric(18, 2),
-    expected_revenue_loss_amount numeric(18, 2), currency text, model_version text
+    expected_revenue_loss_amount numeric(18, 2), currency text, model_version text,
+    risk_change_customer_pts numeric(9, 6)
 );
 create table if not exists marts.customer_churn_current (like marts.fct_churn_score);
 create table if not exists marts.revenue_at_risk_daily (
     run_id text, risk_tier text, segment text, customer_count bigint,
     revenue_at_risk_amount numeric(18, 2), expected_revenue_loss_amount numeric(18, 2)
 );
+create table if not exists marts.churn_kpis_daily (
+    run_id text, mrr_opening_amount numeric(18, 2), mrr_restatement_amount numeric(18, 2),
+    mrr_currency_amount numeric(18, 2), mrr_new_amount numeric(18, 2), mrr_reactivation_amount numeric(18, 2),
+    mrr_expansion_amount numeric(18, 2), mrr_contraction_amount numeric(18, 2),
+    mrr_churn_amount numeric(18, 2), mrr_closing_amount numeric(18, 2),
+    expected_revenue_loss_amount numeric(18, 2)
+);
+create table if not exists marts.fct_score_outcome (
+    run_id text, scored_run_key integer, customer_key integer
+);
+create table if not exists marts.fct_treatment_assignment (
+    run_id text, customer_id text, is_held_out boolean
+);
+create table if not exists marts.retention_queue (run_id text, customer_id text);
 create table if not exists marts.dim_scoring_run (
     run_id text, customer_count bigint, active_count bigint, scored_count bigint
 );
@@ -62,6 +80,8 @@ insert into features.feature_contract values
 ('tenure_months', 'integer', false), ('contract', 'text', false);
 delete from features.decision_parameters;
 insert into features.decision_parameters values ('telco', 'telco_30d', '2020-01-01', null, 0.40, 0.70);
+delete from features.campaign_parameters;
+insert into features.campaign_parameters values ('telco', 'telco_30d', '2020-01-01', null, 0.10);
 
 insert into features.customer_population
 select
@@ -107,7 +127,8 @@ select
         when scores.churn_probability >= 0.40 then 'medium'
         when scores.churn_probability is not null then 'low'
     end,
-    50.25, 603.00, round(scores.churn_probability::numeric * 603.00, 2), 'USD', scores.model_version
+    50.25, 603.00, round(scores.churn_probability::numeric * 603.00, 2), 'USD', scores.model_version,
+    1.5
 from features.customer_population
 inner join ops.pipeline_runs as runs using (as_of_date, known_as_of)
 left join scores.customer_scores as scores using (as_of_date, run_id, customer_id)
@@ -119,6 +140,18 @@ select run_id, risk_tier, 'dsl', count(*), sum(value_at_risk_amount), sum(expect
 from marts.fct_churn_score
 where run_id = current_setting('churn.run_id') and risk_tier is not null
 group by run_id, risk_tier;
+insert into marts.churn_kpis_daily
+select run_id, 7500.00, -10.00, 0, 100.50, 0, 50.25, -20.00, -83.25, 7537.50, sum(expected_revenue_loss_amount)
+from marts.fct_churn_score where run_id = current_setting('churn.run_id') group by run_id;
+insert into marts.fct_score_outcome
+select current_setting('churn.run_id'), 1, number from generate_series(1, 3) as number;
+insert into marts.fct_treatment_assignment
+select run_id, customer_id, customer_id in ('c101', 'c102')
+from marts.customer_churn_current
+where run_id = current_setting('churn.run_id') and substr(customer_id, 2)::integer between 101 and 126;
+insert into marts.retention_queue
+select run_id, customer_id from marts.fct_treatment_assignment
+where run_id = current_setting('churn.run_id') and not is_held_out;
 insert into marts.dim_scoring_run
 select run_id, count(*), count(*) filter (where is_active), count(churn_probability)
 from marts.fct_churn_score where run_id = current_setting('churn.run_id') group by run_id;

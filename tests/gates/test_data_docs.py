@@ -137,3 +137,19 @@ def test_the_index_and_the_pages_escape_what_they_are_given(
     assert "&lt;script&gt;x&lt;/script&gt;" in index
     assert "&lt;b&gt;y&lt;/b&gt;" in index
     assert any("a &lt; b &lt;script&gt;alert(1)&lt;/script&gt; &amp; c" in page.text for page in pages)
+
+
+def test_first_page_lists_gates_and_not_the_tests_of_dbt(
+    gate_settings: Settings, build_night: Build, execute: Execute
+) -> None:
+    run_id = build_night()
+    execute(
+        "insert into ops.validation_results (run_id, tool, suite, check_name, table_name, severity, verdict,"
+        f" expected, owner, reason) values ('{run_id}', 'dbt', 'layer of dbt', 'is_key', 't', 'block',"
+        " 'fail', 'e', 'o', 'r')",
+        run_id,
+    )
+    run_gate(gate_settings, run_id, "marts")
+    text = (gate_settings.home / "data_docs" / "index.html").read_text(encoding="utf-8")
+    assert run_id in text
+    assert "layer of dbt" not in text

@@ -29,6 +29,8 @@ from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, connect_admin
 from churn_ml.warehouse.runs import open_run
 
+pytestmark = pytest.mark.usefixtures("without_pages")
+
 SUITES = sorted((Path(__file__).parents[2] / "great_expectations" / "expectations").glob("subscriptions__*"))
 CHECKS = {
     item["meta"]["check"]: item for suite in SUITES for item in json.loads(suite.read_text())["expectations"]

@@ -15,6 +15,8 @@ from churn_ml.quality.gates import run_gate
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 
+pytestmark = pytest.mark.usefixtures("without_pages")
+
 GX_FOLDER = Path(__file__).parents[2] / "great_expectations"
 ADD_ON_COLUMNS = ["online_security", "online_backup", "device_protection", "tech_support", "streaming_tv",
                   "streaming_movies"]  # fmt: skip
@@ -170,7 +172,7 @@ FAULTS = [
           "scores_are_as_the_scorer_wrote_them", "one_model_scored_the_run",
           "daily_mart_counts_the_scored_customers", "daily_mart_adds_up_revenue_at_risk",
           "daily_mart_adds_up_expected_loss", "current_mart_holds_the_active_customers",
-          "current_mart_holds_the_same_money", "run_dimension_agrees",
+          "current_mart_holds_the_same_money", "kpis_hold_the_same_money", "run_dimension_agrees",
           "high_tier_is_neither_empty_nor_everyone"),
     fault("marts", "probability_is_not_below_zero",
           f"update marts.fct_churn_score set churn_probability = -0.01 where {ELIGIBLE}",
@@ -187,6 +189,8 @@ FAULTS = [
           """update marts.fct_churn_score set expected_revenue_loss_amount = -1 where customer_id = 'c3';
              update marts.customer_churn_current set expected_revenue_loss_amount = -1
              where customer_id = 'c3';
+             update marts.churn_kpis_daily set expected_revenue_loss_amount = (
+                 select sum(expected_revenue_loss_amount) from marts.fct_churn_score);
              update marts.revenue_at_risk_daily set expected_revenue_loss_amount = (
                  select sum(expected_revenue_loss_amount) from marts.fct_churn_score as scores
                  where scores.risk_tier = revenue_at_risk_daily.risk_tier)"""),
@@ -197,6 +201,7 @@ FAULTS = [
              update marts.fct_churn_score
              set churn_probability = null, risk_tier = null, expected_revenue_loss_amount = null;
              update marts.customer_churn_current set expected_revenue_loss_amount = null;
+             update marts.churn_kpis_daily set expected_revenue_loss_amount = null;
              update marts.dim_scoring_run set scored_count = 0; delete from marts.revenue_at_risk_daily""",
           "eligible_customers_are_scored_once", "one_model_scored_the_run",
           "high_tier_is_neither_empty_nor_everyone"),
@@ -237,6 +242,21 @@ FAULTS = [
     fault("marts", "current_mart_holds_the_same_money",
           "update marts.customer_churn_current set expected_revenue_loss_amount = "
           f"expected_revenue_loss_amount + 0.01 where {ELIGIBLE}"),
+    fault("marts", "kpis_hold_the_same_money",
+          "update marts.churn_kpis_daily set expected_revenue_loss_amount = "
+          "expected_revenue_loss_amount + 0.01"),
+    fault("marts", "mrr_bridge_closes",
+          "update marts.churn_kpis_daily set mrr_new_amount = mrr_new_amount + 0.01"),
+    fault("marts", "risk_moves_little",
+          "update marts.fct_churn_score set risk_change_customer_pts = -26 where " + first_customers(30)),
+    fault("marts", "outcomes_are_stated_once",
+          publish_former_night(200) + "; insert into marts.fct_score_outcome values ('former', 1, 1)"),
+    fault("marts", "nobody_held_out_is_queued",
+          "insert into marts.retention_queue select run_id, customer_id from marts.fct_treatment_assignment "
+          "where is_held_out"),
+    fault("marts", "holdout_has_its_declared_share",
+          "update marts.fct_treatment_assignment set is_held_out = false"
+          "; update features.campaign_parameters set holdout_share = 0.50"),
     fault("marts", "run_dimension_agrees",
           "update marts.dim_scoring_run set active_count = active_count + 1"),
     fault("marts", "high_tier_is_neither_empty_nor_everyone",

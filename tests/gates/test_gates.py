@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from churn_ml.errors import GateBlocked, SettingsError, WarehouseError
+from churn_ml.quality.checkpoint import _sample_keys
 from churn_ml.quality.gates import run_gate
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, role_password
@@ -67,6 +68,26 @@ def test_a_sound_night_passes_the_three_gates(
     results = read_results(gate_settings, run_id)
     assert {verdict for _, _, verdict, _, _ in results} == {"pass"}
     assert all(observed for _, _, _, observed, _ in results)
+
+
+def test_limits_are_told_in_figures_and_keys_where_a_checkpoint_asks_for_them(
+    gate_settings: Settings, build_night: Build
+) -> None:
+    run_id = build_night()
+    run_gate(gate_settings, run_id, "marts")
+    with connect(gate_settings, Role.AUDITOR) as auditor:
+        told = dict(
+            auditor.execute(
+                "select check_name, threshold from ops.validation_results where run_id = %s", [run_id]
+            ).fetchall()
+        )
+    assert told["totals_are_summed"] == "min_value 1, max_value 1"
+    rows = [{"customer_id": f"c{number}", "email": "anna@example.org"} for number in range(30)]
+    keys = _sample_keys({"partial_unexpected_index_list": rows})
+    assert str(keys).startswith("customer_id c0; customer_id c1;")
+    assert str(keys).count("customer_id") == 20
+    assert "anna" not in str(keys)
+    assert _sample_keys({"unexpected_count": 3}) is None
 
 
 def test_no_password_reaches_pages_results_or_messages(
@@ -164,6 +185,7 @@ def test_data_docs_keep_every_night(gate_settings: Settings, build_night: Build)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_may_run_gates_at_once(gate_settings: Settings, build_night: Build) -> None:
     run_id = build_night()
     program = (
