@@ -99,6 +99,13 @@ class Settings(BaseSettings):
         description="'on': a trained model that passed every gate, the one against the champion included, "
         "becomes champion at the next cut-off. 'off': promotion is a command.",
     )
+    reader_timeout_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=86400,
+        description="Seconds after which Postgres cuts off a query of bi_reader, the role of BI tools. "
+        "One for the whole server: the last deployment that was migrated sets it.",
+    )
     webhook_url: SecretStr | None = Field(
         default=None,
         description="Address that receives a JSON POST when a night or a training fails. Empty: none.",
