@@ -18,8 +18,8 @@ facts as (
         ) as misstated_count,
         count(*) filter (
             where
-                monthly_value_amount
-                is distinct from round(source_monthly_value_amount * exchange_rate, 2)
+            monthly_value_amount
+            is distinct from round(source_monthly_value_amount * exchange_rate, 2)
         ) as misconverted_count,
         count(distinct currency) as currency_count,
         count(value_at_risk_amount) filter (where churn_probability is not null)

@@ -19,9 +19,14 @@ changes as (
 compared as (
 
     select
-        changes.*,
-        lag((to_risk_tier_key, to_exclusion_reason)) over customer_changes
-        is not distinct from (to_risk_tier_key, to_exclusion_reason) as is_repeated
+        customer_key,
+        customer_id,
+        as_of_date,
+        to_state,
+        to_risk_tier_key,
+        to_exclusion_reason,
+        lag(to_risk_tier_key) over customer_changes as former_risk_tier_key,
+        lag(to_exclusion_reason) over customer_changes as former_exclusion_reason
     from changes
     window customer_changes as (partition by customer_key order by as_of_date)
 
@@ -40,7 +45,9 @@ final as (
         lead(as_of_date) over customer_changes as valid_to,
         lead(as_of_date) over customer_changes is null as is_current
     from compared
-    where not is_repeated
+    where
+        to_risk_tier_key is distinct from former_risk_tier_key
+        or to_exclusion_reason is distinct from former_exclusion_reason
     window customer_changes as (partition by customer_key order by as_of_date)
 
 )

@@ -56,18 +56,18 @@ scores as (
 
 reasons as (
     {% for rank in [1, 2, 3] %}
-    select
-        customer_id,
-        as_of_date,
-        {{ rank }} as reason_rank,
-        reason_{{ rank }}_code as reason_code,
-        reason_{{ rank }}_value as reason_value,
-        reason_{{ rank }}_percentile as reason_percentile,
-        reason_{{ rank }}_points as reason_points,
-        reason_{{ rank }}_is_actionable as is_actionable
-    from scores
-    where reason_{{ rank }}_code is not null
-    {{ 'union all' if not loop.last }}
+        select
+            customer_id,
+            as_of_date,
+            {{ rank }} as reason_rank,
+            reason_{{ rank }}_code as reason_code,
+            reason_{{ rank }}_value as reason_value,
+            reason_{{ rank }}_percentile as reason_percentile,
+            reason_{{ rank }}_points as reason_points,
+            reason_{{ rank }}_is_actionable as is_actionable
+        from scores
+        where reason_{{ rank }}_code is not null
+        {% if not loop.last %} union all {% endif %}
     {% endfor %}
 ),
 

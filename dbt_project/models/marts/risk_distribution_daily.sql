@@ -70,7 +70,7 @@ final as (
         (buckets.bucket_number / 20.0)::numeric(3, 2) as bucket_high,
         coalesce(counted.customer_count, 0) as customer_count,
         coalesce(counted.valued_customer_count, 0) as valued_customer_count,
-        -- Nobody has nothing at risk; of customers without a known value nothing is known.
+        -- Nobody has nothing at risk; of customers of no known value nothing is known.
         case
             when counted.bucket_number is null then 0
             else counted.revenue_at_risk_amount

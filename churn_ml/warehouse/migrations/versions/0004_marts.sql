@@ -412,7 +412,10 @@ begin atomic
             )
             and not exists (
                 select from ops.pipeline_runs as repetitions
-                where repetitions.repeats_run_id = runs.run_id and repetitions.status = 'running'
+                left join ops.published_runs as published on repetitions.run_id = published.run_id
+                where
+                    repetitions.repeats_run_id = runs.run_id
+                    and (published.run_id is not null or repetitions.status = 'running')
             )
     ),
 
