@@ -58,6 +58,7 @@ def publish_run(settings: Settings, run_id: str, reason: str) -> Publication:
         _require_whole_knowledge(publisher, run)
         _require_champion(publisher, run)
         _require_past_knowledge(publisher, run)
+        _require_outcomes_stated_once(publisher, run)
         former = publisher.execute(
             "select run_id from ops.published_runs where as_of_date = %s and run_id <> %s",
             [run.as_of_date, run_id],
@@ -100,6 +101,25 @@ def _require_past_knowledge(publisher: Connection, run: Run) -> None:
             f"{known.isoformat()} at the latest, found {run.known_as_of.isoformat()}: what lands until then "
             "would be refused. "
             f"Restate it without --known-as-of: `churn-ml restate --as-of {run.as_of_date} --publish`."
+        )
+
+
+def _require_outcomes_stated_once(publisher: Connection, run: Run) -> None:
+    """Check that no other published night states the outcomes that this one does."""
+    twice = publisher.execute(
+        "select bases.base_as_of_date, others.run_id from ops.run_bases as bases"
+        " join ops.run_bases as others"
+        "  on others.base_run_id = bases.base_run_id and others.base_role = 'matured'"
+        " join ops.published_runs as published on published.run_id = others.run_id"
+        " where bases.run_id = %s and bases.base_role = 'matured' and published.as_of_date <> %s"
+        " order by 1, 2",
+        [run.run_id, run.as_of_date],
+    ).fetchall()
+    if twice:
+        raise PublishingError(
+            f"Expected no other published night to state the outcomes that run {run.run_id} states, found "
+            f"{len(twice)}, the first of {twice[0][0]} by {twice[0][1]}. Run the night of {run.as_of_date} "
+            "again from its start: it then states what is left."
         )
 
 

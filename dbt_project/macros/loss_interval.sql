@@ -7,7 +7,7 @@
 
         mean      sum p v
         variance  sum (p (1 - p) - sd^2) v^2  +  (sum sd v)^2
-        third     sum p (1 - p) (1 - 2 p) v^3  +  3 (sum sd v) (sum (1 - 2 p) sd v^2)
+        third     sum (1 - 2 p) (p (1 - p) - 3 sd^2) v^3  +  3 (sum sd v) (sum (1 - 2 p) sd v^2)
 
     The ends are mean + deviation x (z + (z^2 - 1) skewness / 6) with z = -1.6449 and 1.6449
     (Cornish and Fisher 1938), between 0 and the group's value at risk. Skewness is capped at 3 / z,
@@ -31,7 +31,9 @@
         ) as loss_outcome_variance,
         sum(({{ sd }} * {{ v }})::numeric) as loss_calibration_deviation,
         sum(
-            ({{ p }} * (1 - {{ p }}) * (1 - 2 * {{ p }}) * {{ v }} ^ 3)::numeric
+            (
+                (1 - 2 * {{ p }}) * ({{ p }} * (1 - {{ p }}) - 3 * {{ sd }} ^ 2) * {{ v }} ^ 3
+            )::numeric
         ) as loss_outcome_third,
         sum(
             ((1 - 2 * {{ p }}) * {{ sd }} * {{ v }} ^ 2)::numeric

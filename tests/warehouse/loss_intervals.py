@@ -15,7 +15,8 @@ def interval(p: FloatArray, sd: FloatArray, v: FloatArray) -> tuple[float, float
     """Work the interval out as macros/loss_interval.sql states it."""
     shift = float((sd * v).sum())
     deviation = float(np.sqrt(((p * (1 - p) - sd**2) * v**2).sum() + shift**2))
-    third = (p * (1 - p) * (1 - 2 * p) * v**3).sum() + 3 * shift * ((1 - 2 * p) * sd * v**2).sum()
+    third = ((1 - 2 * p) * (p * (1 - p) - 3 * sd**2) * v**3).sum()
+    third += 3 * shift * ((1 - 2 * p) * sd * v**2).sum()
     skewness = float(np.clip(third / deviation**3, -3 / Z, 3 / Z))
     ends = [float((p * v).sum()) + deviation * (z + (z * z - 1) * skewness / 6) for z in (-Z, Z)]
     return max(ends[0], 0.0), min(ends[1], float(v.sum()))

@@ -284,6 +284,11 @@ def test_night_published_anew_gets_outcomes_of_its_own(copied: History, run_kind
             "update ops.published_runs set run_id = %s, known_as_of = %s where as_of_date = %s",
             [anew.run_id, anew.known_as_of, SCORED],
         )
+        admin.execute(
+            "insert into ops.publications (action, as_of_date, run_id, reason, recorded_by)"
+            " values ('publish', %s, %s, 'published anew', 'tests')",
+            [SCORED, anew.run_id],
+        )
     assert read_matured_nights(settings) == [], "BI sees no outcome of a night that was replaced"
     assert due(settings) == [(SCORED, anew.run_id)]
     repeated = open_repetition(settings, "restate", STATING, LATE)

@@ -9,8 +9,7 @@ runs as (
         scoring_run_key,
         as_of_date,
         as_of_date_key,
-        known_as_of,
-        value_horizon_months
+        known_as_of
     from {{ ref('dim_scoring_run') }}
 
 ),
@@ -43,8 +42,6 @@ scores as (
         segment,
         model_key,
         model_version,
-        source_monthly_value_amount,
-        exchange_rate,
         value_at_risk_amount,
         expected_revenue_loss_amount,
         currency
@@ -61,7 +58,6 @@ labels as (
         churned,
         label_status,
         churn_date,
-        value_lost_amount,
         treatment_status
     from {{ dataset_ref('customer_labels') }}
     where
@@ -98,20 +94,14 @@ outcomes as (
         labels.churned,
         coalesce(labels.label_status, 'not_labelled') as outcome_status,
         labels.churn_date,
-        round(
-            case
-                when labels.label_status = 'churned_in_gap'
-                    then
-                        scores.source_monthly_value_amount * scored.value_horizon_months
-                else labels.value_lost_amount
-            end * scores.exchange_rate,
-            2
-        )::numeric(18, 2) as value_lost_amount,
+        case
+            when labels.label_status in ('churned', 'churned_in_gap')
+                then scores.value_at_risk_amount
+            when labels.label_status = 'retained' then 0
+        end::numeric(18, 2) as value_lost_amount,
         labels.treatment_status,
         scores.currency
     from nights
-    inner join runs as scored
-        on nights.scored_run_key = scored.scoring_run_key
     inner join scores
         on nights.scored_run_key = scores.scoring_run_key
     inner join runs as stating

@@ -55,7 +55,7 @@ final as (
         attempts.as_of_date as last_attempt_as_of_date,
         attempts.status as last_attempt_status,
         attempts.attempted_at as last_attempt_at,
-        attempts.attempted_at::date as last_attempt_date,
+        (attempts.attempted_at at time zone 'UTC')::date as last_attempt_date,
         attempts.failed_since_count
     from due
     cross join attempts

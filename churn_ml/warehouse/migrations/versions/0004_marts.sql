@@ -41,10 +41,15 @@ begin
         return;
     end if;
     insert into ops.run_bases (run_id, base_role, base_as_of_date, base_run_id)
+    -- Where a day was published anew with a later cut-off: the newest run of it that this one may know.
     with earlier as (
-        select published.as_of_date, published.run_id, published.known_as_of
-        from ops.published_runs as published
-        where published.as_of_date < run.as_of_date and published.known_as_of <= run.known_as_of
+        select distinct on (known.as_of_date) known.as_of_date, known.run_id, known.known_as_of
+        from ops.publications as publications
+        inner join ops.pipeline_runs as known on publications.run_id = known.run_id
+        inner join ops.published_runs as standing on known.as_of_date = standing.as_of_date
+        where publications.action = 'publish' and known.as_of_date < run.as_of_date
+            and known.known_as_of <= run.known_as_of and known.marts_pruned_at is null
+        order by known.as_of_date, (known.run_id = standing.run_id) desc, publications.publication_id desc
     ),
 
     newest as (
@@ -390,7 +395,19 @@ comment on function ops.retention_rules is 'The declared rules of a dataset on a
 create function ops.prunable_runs(what text, ended_before timestamptz, keep_runs integer)
 returns text [] language sql stable set search_path = ''
 begin atomic
-    with ended as (
+    -- What BI sees, what is at work, and the nights before either, as far back as campaigns are followed.
+    with recursive built as (
+        select published.run_id from ops.published_runs as published
+        union
+        select runs.run_id from ops.pipeline_runs as runs where runs.status = 'running'
+        union
+        select bases.base_run_id
+        from built
+        inner join ops.run_bases as bases on built.run_id = bases.run_id
+        where bases.base_role = 'previous'
+    ),
+
+    ended as (
         select
             runs.run_id,
             runs.run_kind,
@@ -401,14 +418,11 @@ begin atomic
             ), runs.finished_at, runs.started_at) as ended_at
         from ops.pipeline_runs as runs
         where
-            not exists (select from ops.published_runs as published where published.run_id = runs.run_id)
+            not exists (select from built where built.run_id = runs.run_id)
             and not exists (
                 select from ops.run_bases as bases
-                inner join ops.pipeline_runs as built on bases.run_id = built.run_id
-                left join ops.published_runs as published on bases.run_id = published.run_id
-                where
-                    bases.base_run_id = runs.run_id
-                    and (published.run_id is not null or built.status = 'running')
+                inner join built on bases.run_id = built.run_id
+                where bases.base_run_id = runs.run_id
             )
             and not exists (
                 select from ops.pipeline_runs as repetitions
@@ -617,3 +631,23 @@ ops.prunable_nights, ops.prune
 from public;
 grant execute on function ops.retire_marts to churn_transformer;
 grant execute on function ops.retention_rules, ops.prune to churn_publisher;
+
+-- An empty search_path still looks for names of types in pg_temp first, where callers may write: a domain
+-- of theirs would run their code with the rights of the owner.
+do $$
+declare
+    guarded record;
+begin
+    for guarded in
+        select procedures.oid::regprocedure as name
+        from pg_proc as procedures
+        where procedures.pronamespace in ('ops'::regnamespace, 'ml'::regnamespace)
+            and exists (
+                select from unnest(procedures.proconfig) as options (setting)
+                where options.setting like 'search_path=%'
+            )
+    loop
+        execute format('alter function %s set search_path = pg_catalog, pg_temp', guarded.name);
+    end loop;
+end
+$$;

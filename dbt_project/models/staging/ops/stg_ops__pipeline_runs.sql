@@ -9,6 +9,7 @@ runs as (
         dataset,
         as_of_date,
         known_as_of,
+        started_at,
         repeats_run_id
     from {{ source('ops', 'pipeline_runs') }}
 
