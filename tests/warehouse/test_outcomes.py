@@ -18,9 +18,10 @@ from subscription_deliveries import at, change, customer, cut_off_after, treatme
 from subscription_nights import build_features, convert, land, plan_and_label, score, show_before
 from telco_nights import BEFORE_FEATURES, publish, rows
 
-from churn_ml.errors import TransformationError
+from churn_ml.errors import PublishingError, TransformationError
 from churn_ml.publishing.fingerprints import fingerprint_mart
 from churn_ml.publishing.outcomes import read_matured_nights
+from churn_ml.publishing.publish import publish_run
 from churn_ml.services.dated_nights import plan_labels
 from churn_ml.services.dbt import build_layer, run_dbt
 from churn_ml.settings import Settings
@@ -293,6 +294,26 @@ def test_night_published_anew_gets_outcomes_of_its_own(copied: History, run_kind
     assert due(settings) == [(SCORED, anew.run_id)]
     repeated = open_repetition(settings, "restate", STATING, LATE)
     assert bases(settings, repeated) == [], "the next night states it, and only that one"
+
+
+def test_outcomes_are_stated_by_one_published_night(copied: History) -> None:
+    settings = copied.settings
+    run = open_run(settings, "night", cut_off_after(date(2026, 12, 21)))
+    assert bases(settings, run) == []
+    with connect_admin(settings, database=settings.warehouse_database) as admin:
+        admin.execute(
+            "insert into ops.run_bases (run_id, base_role, base_as_of_date, base_run_id)"
+            " select %s, base_role, base_as_of_date, base_run_id from ops.run_bases"
+            " where base_role = 'matured' and run_id = (select run_id from ops.published_runs"
+            " where as_of_date = %s)",
+            [run.run_id, STATING],
+        )
+        admin.execute(
+            "update ops.pipeline_runs set model_version = ml.champion_at(known_as_of) where run_id = %s",
+            [run.run_id],
+        )
+    with pytest.raises(PublishingError, match="found 1, the first of 2026-10-30"):
+        publish_run(settings, run.run_id, "a second statement")
 
 
 def due(settings: Settings) -> list[tuple[object, ...]]:

@@ -11,19 +11,18 @@ records as (
     where
         known_at > {{ previous.known_as_of }}
         and known_at <= {{ known_as_of_constant() }}
+        and (event_at is null or event_at < {{ previous.day_end }})
 
 ),
 
-{# Whom any version names that happened by that night: it was told before, or is now. #}
+{# Also whom an earlier version of the record named. #}
 touched as (
 
     select distinct versions.customer_id
     from records
     inner join {{ ref('stg_subscriptions__subscriptions') }} as versions
         on records.change_id = versions.change_id
-    where
-        versions.customer_id is not null
-        and (versions.event_at is null or versions.event_at < {{ previous.day_end }})
+    where versions.customer_id is not null
 
 ),
 

@@ -145,11 +145,9 @@ states as (
         coalesce(known_then.was_published_active, false) as was_published_active,
         coalesce(known_then.was_active, false) as was_active,
         coalesce(tonight.is_active, false) as is_active,
-        coalesce(
-            attributes.first_active_date <= previous.base_as_of_date,
-            known_then.was_published,
-            false
-        ) as was_customer,
+        coalesce(known_then.was_published, false)
+        or coalesce(attributes.first_active_date <= previous.base_as_of_date, false)
+            as was_customer,
         known_then.published_amount,
         case when known_then.was_active then known_then.amount end as amount_then,
         case when tonight.is_active then tonight.monthly_value_amount end as amount_now,
