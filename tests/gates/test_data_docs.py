@@ -74,7 +74,7 @@ def test_pages_need_no_other_host_no_script_and_no_missing_file(
 ) -> None:
     site = gate_settings.home / "data_docs"
     pages = {path: Page(path) for path in site.rglob("*.html")}
-    assert len(pages) == 1 + 11 + 3 * 3 + 2 * 8, "index, suites, results"
+    assert len(pages) == 1 + 13 + 3 * 3 + 2 * 10, "index, suites, results"
     for path, page in pages.items():
         assert not ANY_HOST.search(page.text), path
         assert not page.tags & {"script", "img", "iframe", "object"}, path
@@ -91,7 +91,7 @@ def test_the_index_lists_every_verdict_and_failed_runs_stand_out(
     assert index.run_classes == ["run blocked open", "run blocked open", "run passed"], "newest first"
     assert "Night as of 2026-11-01" in index.text
     assert {row[3] for row in rows_of(index, sound)} == {"passed"}
-    assert len(rows_of(index, sound)) == 11
+    assert len(rows_of(index, sound)) == 13
     by_suite = {row[2]: row for row in rows_of(index, broken)}
     assert by_suite["marts_tiers"][1:] == [
         "marts", "marts_tiers", "blocked", "6", "1", "0", "tier_follows_the_parameters"]  # fmt: skip

@@ -115,7 +115,7 @@ def test_a_blocking_failure_names_each_check_and_what_to_do(
         "scores_have_one_currency on marts.fct_churn_score: expected exactly one currency, found 2" in message
     )
     assert f"from ops.validation_results where run_id = '{run_id}'" in message
-    assert "1 of 27 checks" in message
+    assert "1 of 35 checks" in message
     assert ("scores_have_one_currency", "block", "fail", "2", 1) in read_results(gate_settings, run_id)
     assert "block fail: scores_have_one_currency" in caplog.text
 
@@ -179,7 +179,7 @@ def test_data_docs_keep_every_night(gate_settings: Settings, build_night: Build)
     for day in (1, 2):
         run_gate(gate_settings, build_night(day=day), "marts")
     pages = list((gate_settings.home / "data_docs" / "validations").rglob("*.html"))
-    assert len(pages) == 8
+    assert len(pages) == 2 * 6
     index = (gate_settings.home / "data_docs" / "index.html").read_text(encoding="utf-8")
     assert all(str(page.relative_to(gate_settings.home / "data_docs")) in index for page in pages)
 
