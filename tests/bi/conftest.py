@@ -2,21 +2,18 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from clones import clone_warehouse, drop_warehouse
+from published_marts import Marts
 
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, connect_admin
-from churn_ml.warehouse.runs import Run
 
 sys.path.append(str(Path(__file__).parents[1] / "warehouse"))
-
-Rows = list[tuple[object, ...]]
 
 KEYS_AND_INDEXES = """
 select conrelid::regclass::text, conname, pg_get_constraintdef(oid)
@@ -29,15 +26,6 @@ inner join pg_class on indrelid = pg_class.oid
 where relnamespace = 'marts'::regnamespace
 order by 1, 2
 """
-
-
-@dataclass(frozen=True)
-class Marts:
-    """The warehouse, its published runs, and keys and indexes of the marts after each run of them."""
-
-    settings: Settings
-    runs: tuple[Run, Run]
-    keys_and_indexes: tuple[Rows, Rows, Rows]
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import re
 
 import psycopg
 import pytest
-from conftest import Marts
 from contract_rules import RULES
+from published_marts import Marts
 from tool_queries import METABASE_FIELDS, METABASE_TABLES, ask
 
 FACT = "marts.fct_churn_score"

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Marts
+from published_marts import Marts
 from tool_queries import METABASE_FIELDS, METABASE_FOREIGN_KEYS, ask
 
 from churn_ml.warehouse.connection import Role, warehouse_url

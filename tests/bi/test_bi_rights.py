@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from conftest import Marts
+from published_marts import Marts
 from tool_queries import POWER_BI_TABLES, ask
 
 from churn_ml.warehouse.connection import Role, connect

@@ -418,7 +418,7 @@ begin atomic
             ), runs.finished_at, runs.started_at) as ended_at
         from ops.pipeline_runs as runs
         where
-            not exists (select from built where built.run_id = runs.run_id)
+            not exists (select from ops.published_runs as published where published.run_id = runs.run_id)
             and not exists (
                 select from ops.run_bases as bases
                 inner join built on bases.run_id = built.run_id

@@ -1,3 +1,11 @@
 {{ config(materialized='ephemeral') }}
 
-{{ subscription_spells(is_visible_version()) }}
+with
+
+spells as (
+
+    {{ subscription_spells(is_visible_version()) | indent(4) }}
+
+)
+
+select * from spells
