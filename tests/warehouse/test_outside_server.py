@@ -88,6 +88,7 @@ def test_server_older_than_postgres_15_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_whole_night_needs_no_superuser(
     provisioned: Settings, snapshots: dict[date, Path], tmp_path: Path
 ) -> None:
