@@ -8,6 +8,7 @@ from datetime import UTC, date
 from pathlib import Path
 
 from churn_ml.errors import PublishingError
+from churn_ml.publishing.whole_files import appear_whole
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.runs import night_cut_off
@@ -83,9 +84,7 @@ def _published_run(reader: Connection, as_of_date: date) -> str:
 
 
 def _write(path: Path, lines: Sequence[tuple[str, ...]]) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with appear_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(lines)
-    unfinished.replace(path)

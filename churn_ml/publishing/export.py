@@ -5,7 +5,6 @@ The rows stream: neither a million of them nor thirty nights of them are ever he
 
 import logging
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import BinaryIO, Literal
 
 from churn_ml.errors import PublishingError
 from churn_ml.publishing.export_columns import Column, read_columns
+from churn_ml.publishing.whole_files import appear_whole
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Connection, Role, connect
 from churn_ml.warehouse.copying import copy_out
@@ -172,12 +172,8 @@ def _write(reader: Connection, request: _Request) -> tuple[int, int]:
         return _write_csv(reader, request, sys.stdout.buffer)
     if request.file_format == "xlsx":
         _require_sheet(reader, request)
-    folder = request.path.parent
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{request.path.name}.") as unfinished:
-        whole = Path(unfinished) / request.path.name
-        counts = _write_file(reader, request, whole)
-        whole.replace(request.path)
-    return counts
+    with appear_whole(request.path) as unfinished:
+        return _write_file(reader, request, unfinished)
 
 
 def _write_file(reader: Connection, request: _Request, path: Path) -> tuple[int, int]:

@@ -133,8 +133,10 @@ def _feature_files(project: Path, dataset: str) -> set[Path]:
         for path in (project / "models" / layer / dataset).rglob("*.sql")
         if path.stem not in (f"{dataset}__customer_labels", f"{dataset}__customer_retention")
     }
-    shared = set((project / "models" / "features").glob("*.sql")) | {project / "dbt_project.yml"}
-    return models | shared | {*(project / "macros").rglob("*.sql"), *(project / "seeds").rglob("*.csv")}
+    models |= set((project / "models" / "features").glob("*.sql"))
+    text = "".join(path.read_text(encoding="utf-8") for path in models)
+    seeds = {path for path in (project / "seeds").glob("*.csv") if f"ref('{path.stem}')" in text}
+    return models | seeds | {project / "dbt_project.yml", *(project / "macros").rglob("*.sql")}
 
 
 def _matured_nights(warehouse: Connection, run: Run, label_definition: str) -> list[Night]:

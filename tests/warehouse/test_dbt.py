@@ -261,9 +261,3 @@ def test_ephemeral_models_serve_two_builds_of_one_parsing(staged: tuple[Settings
     runs = [scored_night(settings, probabilities, CUT_OFF + timedelta(hours=hours)) for hours in (0, 1)]
     dated = rows(settings, "select run_id from marts.dim_scoring_run order by known_as_of")
     assert dated == [(run.run_id,) for run in runs]
-
-
-def test_documentation_of_the_project_can_be_generated(built: tuple[Settings, Run]) -> None:
-    settings, _ = built
-    run_dbt(settings, ["docs", "generate", "--quiet"])
-    assert Path(settings.home / "dbt" / "target" / "catalog.json").is_file()

@@ -165,46 +165,6 @@ def test_every_mart_with_a_run_is_under_row_level_security(nights: tuple[Setting
     assert open_tables == []
 
 
-def test_keys_are_visible_to_the_reader(nights: tuple[Settings, list[Run]]) -> None:
-    settings, _ = nights
-    found = rows(
-        settings,
-        "select table_name, constraint_type, string_agg(column_name, ', ' order by ordinal_position)"
-        " from information_schema.table_constraints"
-        " join information_schema.key_column_usage using (constraint_schema, constraint_name, table_name)"
-        " where table_constraints.table_schema = 'marts' group by 1, 2 order by 1, 2",
-        role=Role.READER,
-    )
-    keys = {(str(table), str(kind)): str(columns) for table, kind, columns in found}
-    assert keys["dim_scoring_run", "PRIMARY KEY"] == "run_id"
-    for table in ("fct_churn_score", "customer_churn_current"):
-        assert keys[table, "PRIMARY KEY"] == "scoring_run_key, customer_key"
-    for table in TABLES[1:]:
-        assert {"scoring_run_key", "as_of_date_key"} <= set(keys[table, "FOREIGN KEY"].split(", "))
-
-
-def test_every_column_has_a_comment(nights: tuple[Settings, list[Run]]) -> None:
-    settings, _ = nights
-    bare = rows(
-        settings,
-        "select table_name, column_name from information_schema.columns where table_schema = 'marts'"
-        " and col_description(format('marts.%%I', table_name)::regclass, ordinal_position) is null",
-    )
-    assert bare == []
-
-
-@pytest.mark.parametrize(
-    "statement", ["insert into {} default values", "delete from {}", "update {} set run_id = ''"]
-)
-@pytest.mark.parametrize("table", TABLES)
-def test_reader_may_write_nothing(nights: tuple[Settings, list[Run]], table: str, statement: str) -> None:
-    settings, _ = nights
-    with connect(settings, Role.READER) as reader:
-        reader.execute("set transaction read write")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            reader.execute(statement.format(f"marts.{table}"))
-
-
 def test_freshness_ages_by_the_clock(nights: tuple[Settings, list[Run]]) -> None:
     settings, runs = nights
     [found] = rows(

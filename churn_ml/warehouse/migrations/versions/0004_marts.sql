@@ -23,7 +23,7 @@ is 'previous: the newest earlier night; days_7 and days_28: the newest at least 
 create index on ops.run_bases (base_run_id);
 
 create function ops.choose_bases(run_id text)
-returns void language plpgsql security definer set search_path = ''
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     run ops.pipeline_runs;
@@ -150,7 +150,7 @@ alter function ops.current_run_id() parallel safe;
 
 create function ops.last_attempt()
 returns table (attempted_at timestamptz, as_of_date date, status text, failed_since_count integer)
-language sql stable security definer set search_path = ''
+language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
     select
         newest.started_at,
@@ -270,7 +270,7 @@ comment on table ops.prunings is 'Every removal of rows by a rule of dbt_project
 grant select on ops.prunings to churn_auditor, churn_publisher;
 
 create function ops.count_or_delete(relation text, condition text, is_dry_run boolean)
-returns bigint language plpgsql set search_path = ''
+returns bigint language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     found_rows bigint;
@@ -286,7 +286,7 @@ end
 $$;
 
 create function ops.remove_mart_rows(run_ids text [], is_dry_run boolean)
-returns table (relation text, row_count bigint) language plpgsql set search_path = ''
+returns table (relation text, row_count bigint) language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     run_keys integer[] := array(select run_number from ops.pipeline_runs where run_id = any(run_ids));
@@ -315,7 +315,7 @@ end
 $$;
 
 create function ops.remove_score_rows(run_ids text [], is_dry_run boolean)
-returns table (relation text, row_count bigint) language plpgsql set search_path = ''
+returns table (relation text, row_count bigint) language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The date lets Postgres leave the other months alone.
@@ -332,7 +332,7 @@ end
 $$;
 
 create or replace function ops.discard_run(run_id text)
-returns bigint language plpgsql security definer set search_path = ''
+returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     discarded bigint;
@@ -357,7 +357,7 @@ end
 $$;
 
 create function ops.retire_marts(run_ids text [])
-returns text [] language plpgsql security definer set search_path = ''
+returns text [] language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from ops.pipeline_runs as runs where runs.run_id = any($1) order by runs.run_id for no key update;
@@ -373,7 +373,7 @@ is 'Called before a mart drops the rows of old runs: one that is not published c
 
 create function ops.retention_rules(dataset text, valid_on date)
 returns table (relation text, what text, keep_days integer, keep_runs integer)
-language plpgsql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if to_regclass('staging.retention_rules') is null then
@@ -393,7 +393,7 @@ $$;
 comment on function ops.retention_rules is 'The declared rules of a dataset on a day.';
 
 create function ops.prunable_runs(what text, ended_before timestamptz, keep_runs integer)
-returns text [] language sql stable set search_path = ''
+returns text [] language sql stable set search_path = pg_catalog, pg_temp
 begin atomic
     -- What BI sees, what is at work, and the nights before either, as far back as campaigns are followed.
     with recursive built as (
@@ -455,7 +455,7 @@ is 'Runs of a kind that ended before a moment, save for the newest: none that is
 'or running night was built on or repeats.';
 
 create function ops.prunable_nights(what text, keep_days integer)
-returns table (as_of_date date, known_as_of timestamptz) language sql stable set search_path = ''
+returns table (as_of_date date, known_as_of timestamptz) language sql stable set search_path = pg_catalog, pg_temp
 begin atomic
     with last_day as (select max(published.as_of_date) - $2 as as_of_date from ops.published_runs as published),
 
@@ -496,7 +496,7 @@ is 'Nights so many days before the newest published one: those that no published
 'nights as old as themselves do.';
 
 create function ops.remove_feature_rows(what text, keep_days integer, is_dry_run boolean)
-returns table (relation text, row_count bigint) language plpgsql set search_path = ''
+returns table (relation text, row_count bigint) language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     days date[];
@@ -543,7 +543,7 @@ end
 $$;
 
 create function ops.remove_result_rows(relation text, recorded_before timestamptz, is_dry_run boolean)
-returns table (relation_name text, row_count bigint) language sql set search_path = ''
+returns table (relation_name text, row_count bigint) language sql set search_path = pg_catalog, pg_temp
 as $$
     select $1, ops.count_or_delete($1, format(
         case $1
@@ -558,7 +558,7 @@ $$;
 
 create function ops.remove_rows(
     relation text, what text, run_ids text [], keep_days integer, ended_before timestamptz, is_dry_run boolean
-) returns table (pruned_relation text, row_count bigint) language plpgsql set search_path = ''
+) returns table (pruned_relation text, row_count bigint) language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if $1 = 'marts' and $2 in ('superseded_runs', 'unpublished_runs') then
@@ -580,7 +580,7 @@ end
 $$;
 
 create function ops.prune(dataset text, relation text, what text, moment timestamptz, is_dry_run boolean)
-returns table (pruned_relation text, row_count bigint) language plpgsql security definer set search_path = ''
+returns table (pruned_relation text, row_count bigint) language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     rule record;
@@ -633,7 +633,7 @@ grant execute on function ops.retire_marts to churn_transformer;
 grant execute on function ops.retention_rules, ops.prune to churn_publisher;
 
 -- An empty search_path still looks for names of types in pg_temp first, where callers may write: a domain
--- of theirs would run their code with the rights of the owner.
+-- of theirs would run their code with the rights of the owner. Functions made before this version had that.
 do $$
 declare
     guarded record;
