@@ -18,7 +18,7 @@ LEVELS = [
     {"warehouse"},
     {"features"},
     {"models"},
-    {"services", "landing", "training", "scoring", "publishing", "quality", "simulation"},
+    {"services", "landing", "training", "scoring", "publishing", "quality", "simulation", "dashboard", "bi"},
     {"audit"},
     {"cli"},
 ]
@@ -39,6 +39,8 @@ DOORS = {
     "interpret": "models/",
     "lightgbm": "models/",
     "xgboost": "models/",
+    "streamlit": "dashboard/",
+    "altair": "dashboard/",
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "manager", "misc"}
 

@@ -1,0 +1,1 @@
+"""What BI tools are given: Metabase's questions and dashboards, Power BI's model."""
