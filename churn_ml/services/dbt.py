@@ -45,9 +45,10 @@ _NOTHING_FROM_ELSEWHERE = (
 )
 _SESSION = {"TimeZone": "UTC", "datestyle": "ISO,YMD", "work_mem": "128MB", "jit": "off"}
 _NEVER_BUILT = ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
-# dbt's JSON artifacts are for its documentation, which writes its own; they cost a second a call.
+# dbt's JSON artifacts are for its documentation, which writes its own; they cost a second a call. Its log
+# file repeats what the recorder keeps, and formats every debug line to throw it away.
 _QUIET = [
-    "--quiet", "--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--no-write-json",
+    "--quiet", "--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-write-json",
 ]  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 import psycopg
-from psycopg.errors import RaiseException
+from psycopg import Error as DatabaseError
+from psycopg.errors import RaiseException, UndefinedColumn, UndefinedTable
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,9 +20,12 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 __all__ = [
     "URL",
     "Connection",
+    "DatabaseError",
     "RaiseException",
     "Role",
     "SQLAlchemyError",
+    "UndefinedColumn",
+    "UndefinedTable",
     "admin_url",
     "connect",
     "connect_admin",
@@ -67,12 +71,31 @@ def role_password(settings: Settings, role: Role) -> str:
 
 
 def warehouse_url(settings: Settings, role: Role, *, database: str | None = None) -> URL:
-    """Return the URL of `role` on this dataset's warehouse, or on `database`."""
+    """Return the URL of `role` on this dataset's warehouse, or on `database`.
+
+    Raises
+    ------
+    SettingsError
+        If no warehouse is remembered, or the URL that is given for the reader is another role's.
+    """
+    if role is Role.READER and settings.reader_url is not None:
+        url = _given_reader_url(settings.reader_url.get_secret_value())
+        return url.set(database=database) if database else url
     if database is None:
         database = settings.airflow_database if role is Role.AIRFLOW else settings.warehouse_database
     return admin_url(settings).set(
         username=role.value, password=role_password(settings, role), database=database
     )
+
+
+def _given_reader_url(text: str) -> URL:
+    url = make_url(text).set(drivername="postgresql")
+    if url.username != Role.READER.value:
+        raise SettingsError(
+            f"Expected the user {Role.READER.value} in CHURN_READER_URL, found {url.username or 'none'}. "
+            "Give what `churn-ml warehouse url` prints."
+        )
+    return url
 
 
 def connect(

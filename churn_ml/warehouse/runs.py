@@ -164,6 +164,28 @@ def read_run(settings: Settings, run_id: str) -> Run:
     return Run(*row)
 
 
+def run_of_dag_run(settings: Settings, dag_id: str, dag_run_id: str) -> str:
+    """Return the id of the newest run that a DAG run has minted.
+
+    Raises
+    ------
+    WarehouseError
+        If it has minted none.
+    """
+    with connect(settings, Role.LOADER) as loader:
+        row = loader.execute(
+            "select run_id from ops.pipeline_runs where dag_id = %s and dag_run_id = %s"
+            " order by started_at desc limit 1",
+            [dag_id, dag_run_id],
+        ).fetchone()
+    if row is None:
+        raise WarehouseError(
+            f"Expected a run that {dag_run_id} of {dag_id} minted in ops.pipeline_runs, found none. Its task "
+            "open_run has not succeeded, or the DAG mints no run."
+        )
+    return str(row[0])
+
+
 def close_run(settings: Settings, run_id: str, status: str, failure: str | None = None) -> None:
     """Record how a run ended: ``succeeded``, ``unchanged``, ``failed`` or ``discarded``."""
     with connect(settings, Role.LOADER) as loader:

@@ -89,6 +89,8 @@ def _record(
     except (WarehouseError, psycopg.Error) as error:
         log.warning("what %s took cannot be recorded: %s", task.task_id, error)
     log.info(
-        "task %s: %.1f s, %.1f s CPU, peak memory %.0f MB, %s rows in, %s rows out", task.task_id,
-        usage.seconds, usage.cpu_seconds, usage.peak_memory_mb, counts.rows_in, counts.rows_out,
+        "task %s: %.1f s, %.1f s CPU, peak memory %.0f MB%s%s", task.task_id,
+        usage.seconds, usage.cpu_seconds, usage.peak_memory_mb,
+        "" if counts.rows_in is None else f", {counts.rows_in} rows in",
+        "" if counts.rows_out is None else f", {counts.rows_out} rows out",
     )  # fmt: skip

@@ -60,6 +60,39 @@ daily as (
 
 ),
 
+{# The same customers by other groups: each segment as revenue_at_risk_daily has it. #}
+by_group as (
+
+    select
+        segment,
+        sum(customer_count) as customer_count,
+        sum(valued_customer_count) as valued_count,
+        sum(revenue_at_risk_amount) as value_amount,
+        sum(expected_revenue_loss_amount) as loss_amount
+    from {{ ref('risk_by_group_daily') }}
+    where run_id = {{ run_id() }}
+    group by segment
+    except
+    select
+        segment,
+        sum(customer_count) as customer_count,
+        sum(valued_customer_count) as valued_count,
+        sum(revenue_at_risk_amount) as value_amount,
+        sum(expected_revenue_loss_amount) as loss_amount
+    from {{ ref('revenue_at_risk_daily') }}
+    where run_id = {{ run_id() }}
+    group by segment
+
+),
+
+grouped as (
+
+    select coalesce(sum(customer_count), 0) as scored_count
+    from {{ ref('risk_by_group_daily') }}
+    where run_id = {{ run_id() }}
+
+),
+
 kpis as (
 
     select
@@ -141,6 +174,7 @@ final as (
     from facts
     cross join newest
     cross join daily
+    cross join grouped
     cross join intervals
     left join kpis
         on true
@@ -197,6 +231,8 @@ final as (
             kpis.loss_amount
         )
         or exists (select from groups)
+        or exists (select from by_group)
+        or grouped.scored_count <> facts.scored_count
         or intervals.wrong_count > 0
 
 )

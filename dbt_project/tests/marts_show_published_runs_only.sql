@@ -4,9 +4,11 @@
 -- depends_on: {{ ref('fct_churn_score') }}
 -- depends_on: {{ ref('customer_churn_current') }}
 -- depends_on: {{ ref('revenue_at_risk_daily') }}
+-- depends_on: {{ ref('risk_by_group_daily') }}
 -- depends_on: {{ ref('fct_score_outcome') }}
 -- depends_on: {{ ref('model_performance') }}
 -- depends_on: {{ ref('calibration') }}
+-- depends_on: {{ ref('outcome_by_group') }}
 -- depends_on: {{ ref('lead_time') }}
 -- depends_on: {{ ref('fct_churn_reason') }}
 -- depends_on: {{ ref('fct_tier_change') }}
@@ -17,7 +19,11 @@
 -- depends_on: {{ ref('fct_treatment_assignment') }}
 -- depends_on: {{ ref('retention_queue') }}
 -- depends_on: {{ ref('campaign_uplift') }}
+-- depends_on: {{ ref('cohort_retention') }}
+-- depends_on: {{ ref('customer_survival') }}
 -- depends_on: {{ ref('warehouse_freshness') }}
+-- depends_on: {{ ref('run_checks') }}
+-- depends_on: {{ ref('run_costs') }}
 with
 
 policies as (

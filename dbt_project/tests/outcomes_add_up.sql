@@ -1,4 +1,4 @@
--- Performance, calibration and lead time are of the customers of the run's outcomes.
+-- What is told of the outcomes is of the customers of the outcomes of the run.
 with
 
 outcomes as (
@@ -56,6 +56,21 @@ bins as (
 
 ),
 
+groups as (
+
+    select
+        scored_run_key,
+        sum(measured_count) as measured_count,
+        sum(churned_count) as churned_count,
+        sum(expected_churned_count) as expected_churned_count,
+        coalesce(sum(value_lost_amount), 0) as value_lost_amount,
+        coalesce(sum(expected_revenue_loss_amount), 0) as expected_revenue_loss_amount
+    from {{ ref('outcome_by_group') }}
+    where run_id = {{ run_id() }}
+    group by scored_run_key
+
+),
+
 leavers as (
 
     select count(distinct customer_key) as customer_count
@@ -85,6 +100,8 @@ final as (
         on outcomes.scored_run_key = performance.scored_run_key
     left join bins
         on performance.scored_run_key = bins.scored_run_key
+    left join groups
+        on performance.scored_run_key = groups.scored_run_key
     where
         (
             outcomes.customer_count, outcomes.measured_count, outcomes.churned_count,
@@ -107,6 +124,19 @@ final as (
             performance.measured_count, performance.churned_count,
             performance.value_lost_amount, performance.expected_revenue_loss_amount
         )
+        or (
+            coalesce(groups.measured_count, 0), coalesce(groups.churned_count, 0),
+            coalesce(groups.value_lost_amount, 0),
+            coalesce(groups.expected_revenue_loss_amount, 0)
+        )
+        is distinct from (
+            performance.measured_count, performance.churned_count,
+            performance.value_lost_amount, performance.expected_revenue_loss_amount
+        )
+        or abs(
+            coalesce(groups.expected_churned_count, 0)
+            - coalesce(performance.expected_churned_count, 0)
+        ) > 0.001
         or abs(
             coalesce(bins.expected_churned_count, 0)
             - coalesce(performance.expected_churned_count, 0)

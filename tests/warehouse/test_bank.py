@@ -11,6 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 from clones import clone_warehouse, drop_warehouse
+from kaplan_meier import kaplan_meier
 from nightly import cut_off_of, first_load, night, read, train_and_promote
 
 from churn_ml.declarations import load_dataset
@@ -116,6 +117,27 @@ def test_a_night_of_the_bank_is_published(published_bank: Settings) -> None:
     assert read(published_bank, "select distinct region from marts.customer_churn_current order by 1") == [
         ("france",), ("germany",), ("spain",)
     ]  # fmt: skip
+
+
+def test_survival_of_the_bank_is_that_of_its_tenures(published_bank: Settings) -> None:
+    lives = read(
+        published_bank,
+        "select 12 * tenure_years, not is_active from features.customer_features"
+        " join features.customer_population using (customer_id, as_of_date, known_as_of)"
+        " where as_of_date in (select as_of_date from marts.dim_scoring_run)",
+        Role.AUDITOR,
+    )
+    expected = kaplan_meier(
+        [0] * len(lives), [int(str(months)) for months, _ in lives], [bool(ended) for _, ended in lives]
+    )
+    found = read(
+        published_bank,
+        "select lifetime_months, at_risk_count, ended_count, survival_share,"
+        " coalesce(survival_share_low, 'nan'), coalesce(survival_share_high, 'nan')"
+        " from marts.customer_survival where contract = 'all' order by 1",
+    )
+    assert np.array(found, dtype=float) == pytest.approx(np.array(expected), abs=1e-6, nan_ok=True)
+    assert len(found) == 121
 
 
 def test_every_score_of_the_bank_has_a_reason_in_words_and_an_interval(published_bank: Settings) -> None:

@@ -180,7 +180,7 @@ def test_a_name_has_one_type_in_all_marts(marts: dict[str, dict[str, Any]]) -> N
 def is_attribute(mart: str, name: str, keys: Iterable[str]) -> bool:
     """Numbers that say which row, not how much: keys, orders, and what dimensions hold of their own."""
     return (
-        name.endswith(("_key", "_sort", "_number", "_rank", "_position"))
+        name.endswith(("_key", "_sort", "_number", "_index", "_rank", "_position"))
         or name in keys
         or (mart.startswith("dim_") and mart != "dim_scoring_run")
         or mart == "metric_definitions"

@@ -11,7 +11,7 @@ from telco_nights import CUT_OFF, DAY, audit, build, customer, deliver, publish,
 from churn_ml.errors import TransformationError
 from churn_ml.services.dbt import run_dbt
 from churn_ml.settings import Settings
-from churn_ml.warehouse.connection import Role, connect
+from churn_ml.warehouse.connection import Role, connect, connect_admin
 from churn_ml.warehouse.runs import Run, open_run
 
 TABLES = ["dim_scoring_run", "fct_churn_score", "customer_churn_current", "revenue_at_risk_daily"]
@@ -150,8 +150,72 @@ def test_money_is_the_same_in_every_mart(nights: tuple[Settings, list[Run]]) -> 
         " sum(expected_revenue_loss_amount) from marts.customer_churn_current",
         role=Role.READER,
     )
-    assert facts == daily == current
+    [groups] = rows(
+        settings,
+        "select sum(customer_count), sum(revenue_at_risk_amount), sum(expected_revenue_loss_amount)"
+        " from marts.risk_by_group_daily where run_id = %s",
+        run,
+    )
+    assert facts == daily == groups == current
     assert str(facts[1]) == "1999.80"
+
+
+def test_groups_hold_the_scored_customers(nights: tuple[Settings, list[Run]]) -> None:
+    settings, runs = nights
+    found = rows(
+        settings,
+        "select segment, region, contract, tenure_group, tenure_group_sort, customer_count,"
+        " valued_customer_count, expected_churned_count from marts.risk_by_group_daily where run_id = %s",
+        [runs[1].run_id],
+    )
+    expected = pytest.approx(sum(PROBABILITIES.values()), abs=1e-6)
+    assert found == [("dsl", "not_stated", "month_to_month", "up_to_12_months", 1, 5, 5, expected)]
+
+
+def test_lifetimes_of_a_snapshot_are_its_tenures(nights: tuple[Settings, list[Run]]) -> None:
+    settings, runs = nights
+    found = rows(
+        settings,
+        "select contract, at_risk_count, ended_count, survival_share from marts.customer_survival"
+        " where run_id = %s and lifetime_months in (0, 10) order by contract, lifetime_months",
+        [runs[1].run_id],
+    )
+    assert found == [
+        (contract, *point)
+        for contract in ("all", "month_to_month")
+        for point in ((6, 0, 1), (6, 1, 0.833333))
+    ]
+    assert rows(settings, "select from marts.cohort_retention") == []
+
+
+def test_reader_sees_checks_and_costs_of_published_runs_only(nights: tuple[Settings, list[Run]]) -> None:
+    settings, runs = nights
+    with connect_admin(settings, database=settings.warehouse_database) as admin:
+        for run in runs:
+            admin.execute(
+                "insert into ops.validation_results (run_id, gate, suite, check_name, table_name, severity,"
+                " verdict, observed, expected, owner, reason) values"
+                " (%s, 'raw', 'raw_telco', 'seen', 'raw.customers', 'warn', 'fail', 'Ann', 'a', 'b', 'c')",
+                [run.run_id],
+            )
+            admin.execute(
+                "insert into ops.task_measurements (run_id, task_id, verdict, started_at, finished_at,"
+                " seconds, cpu_seconds, peak_memory_mb, is_peak_of_process, rows_out)"
+                " values (%s, 'score', 'succeeded', now(), now(), 1, 1, 1, true, 7)",
+                [run.run_id],
+            )
+        checks, costs = (
+            "select run_id, scoring_run_key, as_of_date, verdict, observed from marts.run_checks"
+            " where check_name = 'seen' order by check_number",
+            "select run_id, scoring_run_key, as_of_date, seconds, rows_out, customer_count"
+            " from marts.run_costs order by cost_number",
+        )
+        admin.execute("set local role bi_reader")
+        seen = admin.execute(checks).fetchall(), admin.execute(costs).fetchall()
+        admin.rollback()
+    shown = [(run.run_id, number, run.as_of_date) for number, run in enumerate(runs[:2], start=1)]
+    assert seen[0] == [(*run, "fail", None) for run in shown]
+    assert seen[1] == [(*run, 1.0, 7, 7) for run in shown]
 
 
 def test_every_mart_with_a_run_is_under_row_level_security(nights: tuple[Settings, list[Run]]) -> None:

@@ -286,6 +286,8 @@ FAULTS = {
         "marts_add_up",
         f"update marts.revenue_at_risk_daily set segment = 'elsewhere' {OF_RUN}",
     ),
+    "a group holds a customer of another": (
+        "marts_add_up", f"update marts.risk_by_group_daily set customer_count = customer_count + 1 {OF_RUN}"),
     "an unknown value is not counted": (
         "marts_add_up", "update marts.churn_kpis_daily set unvalued_customer_count = 1" f" {OF_RUN}"),
     "a rate is not the one applied": (

@@ -1,11 +1,9 @@
 """What became of the scored customers, once their windows closed: outcomes and what is told from them.
 
-The night of 30 October is scored by hand. By 16 December its window has closed, and that night states
-what became of everyone. An end of November lands later still.
+The night of 30 October and that of 16 December, which states what became of everyone: see stated_outcomes.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
@@ -14,9 +12,10 @@ import pytest
 from clones import clone_warehouse, drop_warehouse
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score, roc_auc_score
-from subscription_deliveries import at, change, customer, cut_off_after, treatment
-from subscription_nights import build_features, convert, land, plan_and_label, score, show_before
-from telco_nights import BEFORE_FEATURES, publish, rows
+from stated_outcomes import LATE, PROBABILITIES, SCORED, STATING, History
+from subscription_deliveries import cut_off_after
+from subscription_nights import build_features, plan_and_label, score
+from telco_nights import publish, rows
 
 from churn_ml.errors import PublishingError, TransformationError
 from churn_ml.publishing.fingerprints import fingerprint_mart
@@ -27,39 +26,11 @@ from churn_ml.services.dbt import build_layer, run_dbt
 from churn_ml.settings import Settings
 from churn_ml.training.metrics import point_metrics
 from churn_ml.warehouse.connection import Role, connect, connect_admin
-from churn_ml.warehouse.runs import Run, open_repetition, open_run, read_run
+from churn_ml.warehouse.runs import Run, open_repetition, open_run
 
-SCORED, BETWEEN, STATING = date(2026, 10, 30), date(2026, 11, 19), date(2026, 12, 16)
-LATE = cut_off_after(date(2026, 12, 20))
-OUTCOME_MARTS = ("fct_score_outcome", "model_performance", "calibration", "lead_time")
+OUTCOME_MARTS = ("fct_score_outcome", "model_performance", "calibration", "outcome_by_group", "lead_time")
 
 
-def key(number: int) -> str:
-    return f"C{number:08d}"
-
-
-def end(number: int, day: date, change_type: str = "end_voluntary") -> dict[str, str]:
-    return change(f"{key(number)}-end", key(number), at(day), change_type=change_type)
-
-
-PROBABILITIES = {1: 0.01, 2: 0.02, 3: 0.3, 4: 0.2, 5: 0.04, 6: 0.08, 7: 0.06, 8: 0.25, 9: 0.25, 10: 0.03,
-                 11: 0.15, 12: 0.2, 13: 0.03, 14: 0.01, 15: 0.01, 19: 0.02, 21: 0.03}  # fmt: skip
-LIVES = [
-    end(3, date(2026, 11, 3)),
-    end(4, date(2026, 11, 20)),
-    end(5, date(2026, 11, 25), "end_involuntary"),
-    end(6, date(2026, 12, 10)),
-    end(7, date(2026, 11, 20)),
-    change(f"{key(7)}-back", key(7), at(date(2026, 11, 24)), change_type="return"),
-    end(9, date(2026, 11, 30)),
-    end(10, date(2026, 12, 1)),
-    end(11, date(2026, 10, 29)),
-    end(21, date(2026, 11, 20)),
-]
-TREATMENTS = [
-    treatment(f"R-{number}", key(number), at(date(2026, 11, 9)), is_held_out=number == 10)
-    for number in (8, 9, 10)
-]
 OUTCOMES = {
     3: (None, "churned_in_gap", date(2026, 11, 3), Decimal("240.00"), "none"),
     4: (True, "churned", date(2026, 11, 20), Decimal("240.00"), "none"),
@@ -73,45 +44,9 @@ OUTCOMES = {
 RETAINED = (False, "retained", None, Decimal("0.00"), "none")
 
 
-@dataclass(frozen=True)
-class History:
-    """A warehouse whose night of 16 December has stated the outcomes of 30 October."""
-
-    settings: Settings
-    scored: Run
-    stating: Run
-
-
-@pytest.fixture(scope="module")
-def stated(history_template: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
-    settings = clone_warehouse(history_template)
-    inbox = tmp_path_factory.mktemp("inbox")
-    joined = at(date(2026, 7, 1))
-    land(
-        settings,
-        inbox,
-        SCORED,
-        cut_off_after(SCORED),
-        customers=[customer(key(21), joined)],
-        subscriptions=[change("start", key(21), joined, monthly_price_amount="30.00")],
-    )
-    land(settings, inbox, STATING, cut_off_after(STATING), subscriptions=LIVES, treatments=TREATMENTS)
-    land(settings, inbox, LATE.date(), LATE, subscriptions=[end(12, date(2026, 11, 22))])
-    scored = open_run(settings, "night", cut_off_after(SCORED))
-    for layer in BEFORE_FEATURES:
-        build_layer(settings, scored.run_id, layer)  # type: ignore[arg-type]
-    score(settings, scored, {key(number): p for number, p in PROBABILITIES.items()})
-    build_layer(settings, scored.run_id, "marts")
-    convert(settings, key(21), "1.1")
-    publish(settings, scored)
-    stating = open_run(settings, "night", cut_off_after(STATING))
-    build_features(settings, stating)
-    score(settings, stating)
-    show_before(settings, stating, scored, BETWEEN, high=[key(10), key(21)])
-    build_layer(settings, stating.run_id, "marts")
-    publish(settings, stating)
-    yield History(settings, read_run(settings, scored.run_id), read_run(settings, stating.run_id))
-    drop_warehouse(settings)
+@pytest.fixture(scope="session")
+def stated(stated_outcomes: History) -> History:
+    return stated_outcomes
 
 
 @pytest.fixture
@@ -222,6 +157,46 @@ def test_calibration_is_of_tenths_with_ties_in_one(stated: History) -> None:
         assert (count, left) == (here.sum(), churned[here].sum())
         interval = binomtest(left, count).proportion_ci(0.9, "wilson")
         assert (mean, low, high) == pytest.approx((p[here].mean(), *interval), abs=1e-6)
+
+
+def test_groups_are_those_of_the_scored_night(stated: History) -> None:
+    groups = "scores.segment, region, contract, tenure_group, tenure_group_sort"
+    run = [stated.stating.run_id]
+    found = rows(
+        stated.settings,
+        f"select {groups}, measured_count, churned_count, expected_churned_count::numeric, value_lost_amount,"
+        " expected_revenue_loss_amount from marts.outcome_by_group as scores"
+        " where run_id = %s order by 1, 2, 3, 4",
+        run,
+    )
+    assert found == rows(
+        stated.settings,
+        f"select {groups}, count(*), count(*) filter (where churned),"
+        " sum(outcomes.churn_probability::numeric), sum(value_lost_amount),"
+        " sum(outcomes.expected_revenue_loss_amount)"
+        " from marts.fct_score_outcome as outcomes inner join marts.fct_churn_score as scores"
+        " on scored_run_key = scores.scoring_run_key and outcomes.customer_key = scores.customer_key"
+        " where outcomes.run_id = %s and churned is not null and treatment_status <> 'treated'"
+        f" group by {groups} order by 1, 2, 3, 4",
+        run,
+    )
+    assert sum(int(str(row[5])) for row in found) == 13
+
+
+def test_logo_churn_is_brought_to_28_days(stated: History) -> None:
+    [[customers, stayed]] = rows(
+        stated.settings,
+        "select count(*), count(*) filter (where tonight.is_active) from marts.fct_churn_score as former"
+        " left join marts.fct_churn_score as tonight"
+        " on former.customer_id = tonight.customer_id and tonight.run_id = %s"
+        " where former.run_id = %s and former.is_active",
+        [stated.stating.run_id, stated.scored.run_id],
+    )
+    found = row(stated.settings, "churn_kpis_daily", stated.stating)
+    assert (found["retention_28d_from_date"], found["logo_churn_28d_target_share"]) == (SCORED, 0.025)
+    share = 1 - (int(str(stayed)) / int(str(customers))) ** (28 / (STATING - SCORED).days)
+    assert 0 < share < 1
+    assert found["logo_churn_28d_share"] == pytest.approx(share, abs=1e-6)
 
 
 def test_each_leaver_has_one_length_of_warning(stated: History) -> None:
@@ -340,6 +315,7 @@ def bases(settings: Settings, run: Run) -> list[tuple[object, ...]]:
          "outcomes_cover_matured_nights"),
         ("update marts.model_performance set churned_count = churned_count + 1", "outcomes_add_up"),
         ("delete from marts.calibration where bin_number = 10", "outcomes_add_up"),
+        ("update marts.outcome_by_group set churned_count = churned_count + 1", "outcomes_add_up"),
         ("delete from marts.lead_time where lead_time = 'never_flagged'", "outcomes_add_up"),
     ],
 )  # fmt: skip

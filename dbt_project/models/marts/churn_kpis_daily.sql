@@ -1,3 +1,5 @@
+{%- set has_both = 'amount_then is not null and amount_now is not null' -%}
+
 with
 
 runs as (
@@ -28,6 +30,16 @@ parameters as (
     select currency
     from {{ ref('dated_decision_parameters') }}
     where {{ is_valid_parameter() }}
+
+),
+
+targets as (
+
+    select
+        metric,
+        target_share
+    from {{ ref('targets') }}
+    where {{ is_valid_target() }}
 
 ),
 
@@ -133,7 +145,8 @@ cohorts as (
                     scores.source_monthly_value_amount * published.exchange_rate, 2
                 )
             else scores.monthly_value_amount
-        end as amount_now
+        end as amount_now,
+        coalesce(scores.is_active, false) as is_still_active
     from published
     left join scores
         on published.customer_key = scores.customer_key
@@ -145,15 +158,18 @@ retention as (
     select
         base_role,
         base_as_of_date,
+        count(*) filter (where is_still_active) / count(*)::numeric as stayed_share,
         round(
-            sum(least(amount_then, amount_now)) / nullif(sum(amount_then), 0), 6
+            sum(least(amount_then, amount_now)) filter (where {{ has_both }})
+            / nullif(sum(amount_then) filter (where {{ has_both }}), 0),
+            6
         )::double precision as gross_share,
-        round(sum(amount_now) / nullif(sum(amount_then), 0), 6)::double precision
-            as net_share
+        round(
+            sum(amount_now) filter (where {{ has_both }})
+            / nullif(sum(amount_then) filter (where {{ has_both }}), 0),
+            6
+        )::double precision as net_share
     from cohorts
-    where
-        amount_then is not null
-        and amount_now is not null
     group by base_role, base_as_of_date
 
 ),
@@ -217,6 +233,12 @@ final as (
         since_28_days.base_as_of_date as retention_28d_from_date,
         since_28_days.gross_share as gross_revenue_retention_28d_share,
         since_28_days.net_share as net_revenue_retention_28d_share,
+        round(
+            1 - since_28_days.stayed_share
+            ^ (28::numeric / (told.as_of_date - since_28_days.base_as_of_date)),
+            6
+        )::double precision as logo_churn_28d_share,
+        targets.target_share as logo_churn_28d_target_share,
         told.scored_count::integer as scored_customer_count,
         told.valued_count::integer as valued_customer_count,
         told.revenue_at_risk_amount::numeric(18, 2) as revenue_at_risk_amount,
@@ -237,6 +259,8 @@ final as (
         on since_previous.base_role = 'previous'
     left join retention as since_28_days
         on since_28_days.base_role = 'days_28'
+    left join targets
+        on targets.metric = 'logo_churn_28d'
 
 )
 
