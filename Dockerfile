@@ -12,7 +12,7 @@ ENV CHURN_CODE_VERSION=${CHURN_CODE_VERSION} \
     PIP_ROOT_USER_ACTION=ignore
 
 RUN useradd --create-home --uid 50000 --shell /usr/sbin/nologin churn \
-    && install --directory --owner churn --group churn --mode 0750 /var/lib/churn
+    && install --directory --owner churn --group churn --mode 0750 /var/lib/churn /var/lib/churn-reader
 
 WORKDIR /opt/churn
 COPY requirements.lock ./
@@ -21,6 +21,7 @@ COPY pyproject.toml ./
 COPY churn_ml churn_ml
 RUN pip install --no-deps --no-build-isolation --no-index .
 COPY airflow airflow
+COPY bi bi
 COPY datasets datasets
 # dbt and Great Expectations may write beside their own files.
 COPY --chown=churn:churn dbt_project dbt_project

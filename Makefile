@@ -52,6 +52,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
+	$(BIN)/sqlfluff lint --disable-progress-bar --templater placeholder churn_ml/dashboard/questions
 
 audit: setup
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml churn_ml airflow

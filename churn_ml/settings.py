@@ -70,6 +70,23 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of the embedded Airflow UI. Empty: a free one is found and remembered.",
     )
+    dashboard_port: int | None = Field(
+        default=None,
+        ge=1024,
+        le=65535,
+        description="Port of the dashboard. Empty: a free one is found and remembered.",
+    )
+    dashboard_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+/?$",
+        description="Address under which people reach the dashboard where a proxy stands before it. "
+        "Empty: the one it listens on.",
+    )
+    reader_url: SecretStr | None = Field(
+        default=None,
+        description="Connection URL of bi_reader, for a process that reads what is published and shall know "
+        "no other secret. Empty: derived like that of every role.",
+    )
     schedules: Literal["on", "off"] = Field(
         default="off",
         description="'on': the night runs at 02:00 UTC and training by its schedule. "
@@ -109,6 +126,32 @@ class Settings(BaseSettings):
     webhook_url: SecretStr | None = Field(
         default=None,
         description="Address that receives a JSON POST when a night or a training fails. Empty: none.",
+    )
+    mlflow_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s]+$",
+        description="Address of an MLflow UI over the mirrored models; Airflow's navigation then leads "
+        "there. Empty: no link.",
+    )
+    metabase_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s]+$",
+        description="Address of the Metabase that `churn-ml metabase load` fills. Empty: none.",
+    )
+    metabase_email: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        description="E-mail of an administrator of Metabase. Where Metabase has no user yet, its first is "
+        "made of it.",
+    )
+    metabase_password: SecretStr | None = Field(
+        default=None, description="Password of that administrator. Metabase refuses short and common ones."
+    )
+    metabase_warehouse_address: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$",
+        description="Host and port under which Metabase reaches the warehouse, as host:port. Empty: those "
+        "under which this machine does.",
     )
     code_version: str | None = Field(
         default=None,

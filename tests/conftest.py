@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from clones import clone_warehouse, drop_warehouse
@@ -15,6 +15,9 @@ from churn_ml.services.postgres import remove_postgres, start_postgres
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import connect_admin
 from churn_ml.warehouse.provision import provision
+
+if TYPE_CHECKING:
+    from stated_outcomes import History
 
 # dbt and Great Expectations hold objects by the hundred thousand: looking them over takes a tenth of all.
 gc.set_threshold(100_000, 50, 100)
@@ -28,8 +31,30 @@ QUICK_TRAINING: dict[str, Any] = {
 
 # Files that share what is dear to build: a live Airflow, a trained warehouse with a night.
 TOGETHER = {
+    "marts": {
+        "test_bi_contract.py",
+        "test_bi_drivers.py",
+        "test_bi_rights.py",
+        "test_export.py",
+        "test_metabase_questions.py",
+        "test_power_bi_model.py",
+    },
+    "outcomes": {
+        "test_outcomes.py",
+        "test_pages_in_browser.py",
+        "test_questions.py",
+        "test_shell.py",
+        "test_where_cohorts_trust.py",
+    },
     "live": {"test_airflow_night.py", "test_airflow_repeated_nights.py", "test_airflow_services.py"},
-    "trained": {"test_faulty_nights.py", "test_repetitions.py", "test_time_review.py", "test_whole_night.py"},
+    "trained": {
+        "test_faulty_nights.py",
+        "test_pages_of_a_snapshot.py",
+        "test_repetitions.py",
+        "test_report.py",
+        "test_time_review.py",
+        "test_whole_night.py",
+    },
 }
 
 
@@ -49,7 +74,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> Iterator[None]:
     """Settings of the developer's shell must not reach the tests."""
-    kept = {"CHURN_REAL_DATA_DIR"}
+    kept = {"CHURN_REAL_DATA_DIR", "CHURN_SCREENSHOTS_DIR"}
     removed = {name: os.environ.pop(name) for name in list(os.environ)
                if name.startswith("CHURN_") and name not in kept}  # fmt: skip
     yield
@@ -149,6 +174,18 @@ def history(history_template: Settings, tmp_path: Path) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="session")
+def stated_outcomes(
+    history_template: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["History"]:
+    """Two published nights of the little world, the later of which states the outcomes of the first."""
+    from stated_outcomes import state_outcomes
+
+    settings = clone_warehouse(history_template)
+    yield state_outcomes(settings, tmp_path_factory.mktemp("inbox"))
+    drop_warehouse(settings)
+
+
+@pytest.fixture(scope="session")
 def real_telco_file() -> Path:
     """The IBM file; where CHURN_REAL_DATA_DIR is set a missing file is a failure."""
     folder = os.environ.get("CHURN_REAL_DATA_DIR")
@@ -197,7 +234,7 @@ def built_template(
     from nightly import build_until_marts, cut_off_of
 
     template = with_inbox(clone_warehouse(trained_template), snapshots, tmp_path_factory.mktemp("inbox"))
-    yield template, build_until_marts(template, cut_off_of(SECOND_DAY))
+    yield template, build_until_marts(template, cut_off_of(SECOND_DAY), tested=True)
     drop_warehouse(template)
 
 

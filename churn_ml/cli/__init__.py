@@ -8,12 +8,16 @@ import typer
 from churn_ml.cli import (
     assignments,
     audit,
+    dashboard,
     demo,
     docs,
     export,
     landing,
+    metabase,
     models,
     nights,
+    power_bi,
+    reports,
     runs,
     services,
     simulation,
@@ -40,6 +44,10 @@ assignments.add_to(app)
 simulation.add_to(app)
 audit.add_to(app)
 docs.add_to(app)
+power_bi.add_to(app)
+metabase.add_to(app)
+reports.add_to(app)
+dashboard.add_to(app)
 demo.add_to(app)
 
 

@@ -45,6 +45,7 @@ def demo(
 
 
 def _run(settings: Settings, file: Path | None, day: date, steps: Steps) -> Demonstration:
+    from churn_ml.services.dbt import build_docs
     from churn_ml.services.instance import start_instance
 
     if file is not None and not file.is_file():
@@ -62,15 +63,17 @@ def _run(settings: Settings, file: Path | None, day: date, steps: Steps) -> Demo
         )
     source = _source_of(settings, file)
     _refuse_another(settings, source)
-    with steps.step("start Postgres and Airflow"):
-        endpoint = start_instance(settings)
+    with steps.step("start Postgres, Airflow and dashboard"):
+        endpoint, pages = start_instance(settings)
         _claim(settings, source)
     if dataset.kind == "dated":
         night = run_history(settings, day, steps)
     else:
         night = run_snapshot(settings, file, day, steps)
+    with steps.step("write the documentation of every table"):
+        build_docs(settings)
     steps.add_total()
-    return read_demonstration(settings, endpoint, night, steps.seconds)
+    return read_demonstration(settings, endpoint, pages, night, steps.seconds)
 
 
 def _source_of(settings: Settings, file: Path | None) -> str:

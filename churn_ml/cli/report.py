@@ -14,6 +14,7 @@ from churn_ml.warehouse.connection import Connection, Role, connect
 if TYPE_CHECKING:
     from churn_ml.publishing.outcomes import MaturedNight
     from churn_ml.services.airflow import AirflowEndpoint
+    from churn_ml.services.dashboard import DashboardEndpoint
     from churn_ml.services.nights import DagRun
 
 _CALL_FIRST = 10
@@ -38,6 +39,7 @@ class Demonstration:
     nights: list[tuple[Any, ...]]
     matured_nights: "list[MaturedNight]"
     seconds: list[tuple[str, float]]
+    dashboard_url: str
     airflow_url: str
     airflow_user: str
     airflow_password_file: Path
@@ -46,7 +48,11 @@ class Demonstration:
 
 
 def read_demonstration(
-    settings: Settings, endpoint: "AirflowEndpoint", night: "DagRun", seconds: list[tuple[str, float]]
+    settings: Settings,
+    endpoint: "AirflowEndpoint",
+    pages: "DashboardEndpoint",
+    night: "DagRun",
+    seconds: list[tuple[str, float]],
 ) -> Demonstration:
     """Read the night's own run; every figure of customers and money comes from the marts.
 
@@ -80,6 +86,7 @@ def read_demonstration(
         nights=nights,
         matured_nights=read_matured_nights(settings),
         seconds=seconds,
+        dashboard_url=pages.url,
         airflow_url=endpoint.url,
         airflow_user=endpoint.user,
         airflow_password_file=endpoint.password_file,
@@ -167,6 +174,7 @@ def print_demonstration(night: Demonstration) -> None:
                 f"{name} {value:.3f}" for name, value in night.metrics.items()
             ),
             "Run": night.run_id,
+            "Dashboard": night.dashboard_url,
             "Airflow": night.airflow_url,
             "Airflow sign-in": f"user {night.airflow_user}, password in {night.airflow_password_file}",
             "This night": night.night_url,

@@ -16,24 +16,24 @@ def add_to(app: typer.Typer) -> None:
 
 def up(
     *,
-    airflow: Annotated[bool, typer.Option(help="Start Airflow too.")] = True,
+    airflow: Annotated[bool, typer.Option(help="Start Airflow and the dashboard too.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the warehouse and Airflow, whatever of them does not run yet."""
+    """Start the warehouse, Airflow and the dashboard, whatever of them does not run yet."""
     from churn_ml.services.instance import instance_status, start_instance, start_warehouse
 
     settings = load_settings()
-    if airflow:
-        endpoint = start_instance(settings)
-    else:
-        endpoint = None
+    endpoint, pages = start_instance(settings) if airflow else (None, None)
+    if not airflow:
         start_warehouse(settings)
     if as_json:
-        print_json({"services": instance_status(settings), "airflow": endpoint})
+        print_json({"services": instance_status(settings), "airflow": endpoint, "dashboard": pages})
         return
     print_fields({status.service: status.address or "running" for status in instance_status(settings)})
     if endpoint:
-        print(f"\nAirflow  {endpoint.url}  user {endpoint.user}, password in {endpoint.password_file}")
+        print(f"\nAirflow    {endpoint.url}  user {endpoint.user}, password in {endpoint.password_file}")
+    if pages:
+        print(f"Dashboard  {pages.url}  no sign-in")
 
 
 def down(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from churn_ml.declarations import load_dataset
 from churn_ml.errors import ChurnError
-from churn_ml.services.instance import instance_status
+from churn_ml.services.dashboard import DASHBOARD, answers
+from churn_ml.services.instance import ServiceStatus, instance_status
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.provision import newest_migration
@@ -59,10 +60,24 @@ def _examine_processes(settings: Settings) -> Iterator[Finding]:
     for status in statuses:
         where = f" at {status.address}" if status.address else ""
         observation = f"runs as process {status.pid}{where}" if status.is_running else "is not running"
-        step = None if status.is_running else f"churn-ml up (its log: {status.log or 'none yet'})"
-        yield Finding(status.service, status.is_running, observation, step)
+        is_healthy = status.is_running
+        if _is_silent(status):
+            is_healthy, observation = False, f"{observation}, and does not answer"
+        step = None if is_healthy else _step_to_run(status)
+        yield Finding(status.service, is_healthy, observation, step)
     if not any(status.service.startswith("airflow") for status in statuses):
         yield Finding("airflow", is_healthy=False, observation="was never started", next_step="churn-ml up")
+
+
+def _is_silent(status: ServiceStatus) -> bool:
+    """Return whether a dashboard that runs does not answer; Airflow says itself how it is."""
+    is_dashboard = status.service == DASHBOARD and status.is_running
+    return is_dashboard and not answers(str(status.address))
+
+
+def _step_to_run(status: ServiceStatus) -> str:
+    first = "churn-ml down, then churn-ml up" if status.is_running else "churn-ml up"
+    return f"{first} (its log: {status.log or 'none yet'})"
 
 
 def _examine_warehouse(settings: Settings) -> Iterator[Finding]:

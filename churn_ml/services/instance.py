@@ -1,4 +1,4 @@
-"""One instance: its Postgres, its warehouse and its Airflow, started and stopped together."""
+"""One instance: its Postgres, warehouse, Airflow and dashboard, started and stopped together."""
 
 import fcntl
 import logging
@@ -14,6 +14,15 @@ from churn_ml.services.airflow import (
     airflow_processes,
     start_airflow,
     stop_airflow,
+)
+from churn_ml.services.dashboard import (
+    DASHBOARD,
+    DashboardEndpoint,
+    await_dashboard,
+    begin_dashboard,
+    dashboard_endpoint,
+    dashboard_process,
+    stop_dashboard,
 )
 from churn_ml.services.postgres import (
     data_folder,
@@ -48,11 +57,13 @@ def start_warehouse(settings: Settings) -> None:
         provision(settings)
 
 
-def start_instance(settings: Settings) -> AirflowEndpoint:
-    """Start whatever of the instance does not run: the warehouse, then Airflow."""
+def start_instance(settings: Settings) -> tuple[AirflowEndpoint, DashboardEndpoint]:
+    """Start whatever of the instance does not run: the warehouse, then Airflow and the dashboard."""
     start_warehouse(settings)
     with _exclusively(settings):
-        return start_airflow(settings)
+        begin_dashboard(settings)  # its port is known before Airflow, which links to it
+        airflow = start_airflow(settings)
+        return airflow, await_dashboard(settings)
 
 
 def stop_instance(settings: Settings, *, purge: bool = False) -> list[str]:
@@ -63,7 +74,7 @@ def stop_instance(settings: Settings, *, purge: bool = False) -> list[str]:
     if not settings.home.exists():
         return []
     with _exclusively(settings):
-        stopped = stop_airflow(settings)
+        stopped = stop_dashboard(settings) + stop_airflow(settings)
         if settings.warehouse_url is None and stop_postgres(settings):
             stopped.append("postgres")
         if purge:
@@ -84,7 +95,7 @@ def instance_status(settings: Settings) -> list[ServiceStatus]:
                 f"airflow {process.name}", process.running, process.pid, address, str(process.log_file)
             )
         )
-    return statuses
+    return statuses + _dashboard_statuses(settings)
 
 
 def _postgres_status(settings: Settings) -> ServiceStatus:
@@ -93,6 +104,14 @@ def _postgres_status(settings: Settings) -> ServiceStatus:
     port = state.get("postgres_port")
     log_file = str(data_folder(settings).parent / "postgres.log") if "instance_id" in state else None
     return ServiceStatus("postgres", pid is not None, pid, f"127.0.0.1:{port}" if port else None, log_file)
+
+
+def _dashboard_statuses(settings: Settings) -> list[ServiceStatus]:
+    process, endpoint = dashboard_process(settings), dashboard_endpoint(settings)
+    if process is None or endpoint is None:
+        return []
+    log_file = str(process.log_file)
+    return [ServiceStatus(DASHBOARD, process.running, process.pid, endpoint.address, log_file)]
 
 
 @contextmanager
@@ -109,14 +128,15 @@ def _exclusively(settings: Settings) -> Iterator[None]:
 
 
 def require_running(settings: Settings) -> None:
-    """Refuse to go on without the instance.
+    """Refuse to go on without the instance; no night waits for the dashboard.
 
     Raises
     ------
     ServiceError
         If a process of the instance is not running; the message names it.
     """
-    down = [status.service for status in instance_status(settings) if not status.is_running]
+    needed = [status for status in instance_status(settings) if status.service != DASHBOARD]
+    down = [status.service for status in needed if not status.is_running]
     if down or not airflow_processes(settings):
         raise ServiceError(
             f"Expected the instance in {settings.home} to run, found down: {', '.join(down) or 'airflow'}. "

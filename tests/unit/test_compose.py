@@ -21,7 +21,8 @@ COMPOSE_TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ENV_EXAMPLE = (PROJECT / ".env.example").read_text(encoding="utf-8")
-AIRFLOW_SERVICES = [name for name, service in SERVICES.items() if "churn-ml:" in service["image"]]
+OWN_SERVICES = [name for name, service in SERVICES.items() if "churn-ml:" in service["image"]]
+AIRFLOW_SERVICES = [name for name in OWN_SERVICES if "AIRFLOW_HOME" in SERVICES[name]["environment"]]
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|_KEY")
 
@@ -64,6 +65,10 @@ def test_every_setting_is_in_the_example_with_its_description() -> None:
 
 def test_every_setting_is_set_in_the_airflow_services_or_left_out_on_purpose() -> None:
     left_out = {"CHURN_AIRFLOW_PORT", "CHURN_CODE_VERSION"}  # the port is mapped, the version is in the image
+    left_out |= {
+        name for name in setting_variables() if name.startswith("CHURN_METABASE_")
+    }  # metabase-load's
+    left_out |= {"CHURN_READER_URL"}  # for processes that know no other secret
     assert setting_variables() - left_out <= set(COMPOSE["x-airflow-environment"])
 
 
@@ -112,9 +117,11 @@ def test_every_airflow_service_has_the_same_environment() -> None:
     shared = COMPOSE["x-airflow-environment"]
     assert {"airflow-api-server", "airflow-scheduler", "airflow-dag-processor"} < set(AIRFLOW_SERVICES)
     for name in AIRFLOW_SERVICES:
+        if name == "metabase-load":
+            continue
         own = SERVICES[name]["environment"]
         if name == "migrate":
-            assert set(own) - set(shared) == {"AIRFLOW_ADMIN_PASSWORD"}
+            assert set(own) - set(shared) == {"AIRFLOW_ADMIN_PASSWORD", "READER_URL_FILE"}
             assert {key for key in shared if own[key] != shared[key]} == {"CHURN_WAREHOUSE_URL"}
         else:
             assert own == shared, f"{name} departs from x-airflow-environment"
@@ -133,11 +140,30 @@ def test_every_service_restarts_or_runs_once(name: str) -> None:
         waiting = [
             other["depends_on"][name] for other in SERVICES.values() if name in other.get("depends_on", {})
         ]
-        assert waiting
+        assert waiting or name == "metabase-load"  # the last of all: nobody waits for it
         assert all(wait["condition"] == "service_completed_successfully" for wait in waiting)
     else:
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"]
+
+
+def test_metabase_load_runs_once_metabase_is_there_and_knows_no_secret_but_its_own(tmp_path: Path) -> None:
+    service = SERVICES["metabase-load"]
+    assert service["profiles"] == ["bi"]
+    assert service["restart"] == "no"
+    assert {name: wait["condition"] for name, wait in service["depends_on"].items()} == {
+        "migrate": "service_completed_successfully",
+        "metabase": "service_healthy",
+    }
+    secret = {name for name in service["environment"] if SECRET_NAME.search(name)}
+    assert secret == {"CHURN_METABASE_PASSWORD"}
+    script = service["command"][-1].replace("$$", "$").replace("/var/lib/churn-reader", str(tmp_path))
+    (tmp_path / "url").write_text("postgresql://bi_reader@here\n", encoding="utf-8")
+    (tmp_path / "churn-ml").write_text('#!/bin/sh\necho "$CHURN_READER_URL|$*"\n', encoding="utf-8")
+    (tmp_path / "churn-ml").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.defpath}"}
+    output = subprocess.check_output(["sh", "-euc", script], env=environment, text=True)
+    assert output == "postgresql://bi_reader@here|metabase load\n"
 
 
 def test_ports_are_published_on_the_loopback_only() -> None:
@@ -178,10 +204,52 @@ def test_password_file_that_migrate_writes_is_what_airflow_reads(tmp_path: Path)
         "PATH": f"{tmp_path}:{os.defpath}",
         "AIRFLOW_ADMIN_PASSWORD": 'with "quotes"',
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(target),
+        "READER_URL_FILE": str(tmp_path / "url"),
     }
     subprocess.run(["sh", "-euc", script], env=environment, check=True)
     assert json.loads(target.read_text(encoding="utf-8")) == {"admin": 'with "quotes"'}
     assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_dashboard_holds_the_url_of_the_reader_and_no_other_secret(tmp_path: Path) -> None:
+    service = SERVICES["dashboard"]
+    assert not [name for name in service["environment"] if SECRET_NAME.search(name) or "WAREHOUSE" in name]
+    assert service["read_only"]
+    assert service["volumes"] == ["reader_url:/var/lib/churn-reader:ro"]
+    assert "reader_url:/var/lib/churn-reader" in SERVICES["migrate"]["volumes"]
+    assert SERVICES["migrate"]["environment"]["READER_URL_FILE"] == "/var/lib/churn-reader/url"
+    script = service["command"][-1].replace("$$", "$").replace("/var/lib/churn-reader", str(tmp_path))
+    (tmp_path / "url").write_text("postgresql://bi_reader@here\n", encoding="utf-8")
+    churn_ml = tmp_path / "churn-ml"
+    churn_ml.write_text('#!/bin/sh\necho "$CHURN_READER_URL|$*"\n', encoding="utf-8")
+    churn_ml.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.defpath}"}
+    output = subprocess.check_output(["sh", "-euc", script], env=environment, text=True)
+    assert output == "postgresql://bi_reader@here|dashboard --host 0.0.0.0 --port 8501\n"
+
+
+def test_migrate_leaves_the_url_of_the_reader_for_its_owner_only(tmp_path: Path) -> None:
+    script = SERVICES["migrate"]["command"][-1].replace("$$", "$")
+    (tmp_path / "airflow").symlink_to("/bin/true")
+    (tmp_path / "python").symlink_to(sys.executable)
+    (tmp_path / "churn-ml").write_text('#!/bin/sh\necho "$*"\n', encoding="utf-8")
+    (tmp_path / "churn-ml").chmod(0o755)
+    url = tmp_path / "url"
+    environment = {
+        "PATH": f"{tmp_path}:{os.defpath}",
+        "AIRFLOW_ADMIN_PASSWORD": "any",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(tmp_path / "passwords.json"),
+        "READER_URL_FILE": str(url),
+    }
+    subprocess.run(["sh", "-euc", script], env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert url.read_text(encoding="utf-8") == "warehouse url --role bi_reader\n"
+    assert url.stat().st_mode & 0o777 == 0o600
+
+
+def test_image_has_the_folder_of_the_readers_url_for_its_user() -> None:
+    """A new volume takes the owner of the folder that it is mounted on."""
+    (made,) = [run for run in dockerfile_instructions("RUN") if "useradd" in run]
+    assert "/var/lib/churn-reader" in made[made.index("--owner") :]
 
 
 def test_dockerfile_copies_what_exists() -> None:
