@@ -3,13 +3,14 @@
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+from untested import build_layer
+
 from churn_ml.landing.delivery import land_inbox, land_path
 from churn_ml.landing.snapshots import settle_night
 from churn_ml.models.deployments import promote
 from churn_ml.publishing.publish import Publication, publish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.training.train import TrainingSummary, train_model
 from churn_ml.warehouse.connection import Role, connect
@@ -40,26 +41,26 @@ def train_and_promote(settings: Settings, known_as_of: datetime) -> TrainingSumm
     return trained
 
 
-def build_until_features(settings: Settings, known_as_of: datetime) -> str:
+def build_until_features(settings: Settings, known_as_of: datetime, *, tested: bool = False) -> str:
     run_id = open_run(settings, "night", known_as_of).run_id
     land_inbox(settings, run_id)
     assert settle_night(settings, run_id)
     run_gate(settings, run_id, "raw")
     for layer in ("staging", "intermediate", "features"):
-        build_layer(settings, run_id, layer)
+        build_layer(settings, run_id, layer, tested=tested)
     run_gate(settings, run_id, "features")
     return run_id
 
 
-def build_until_marts(settings: Settings, known_as_of: datetime) -> str:
-    run_id = build_until_features(settings, known_as_of)
+def build_until_marts(settings: Settings, known_as_of: datetime, *, tested: bool = False) -> str:
+    run_id = build_until_features(settings, known_as_of, tested=tested)
     score_night(settings, run_id)
-    build_layer(settings, run_id, "marts")
+    build_layer(settings, run_id, "marts", tested=tested)
     return run_id
 
 
-def night(settings: Settings, known_as_of: datetime) -> Publication:
-    return audit_and_publish(settings, build_until_marts(settings, known_as_of))
+def night(settings: Settings, known_as_of: datetime, *, tested: bool = False) -> Publication:
+    return audit_and_publish(settings, build_until_marts(settings, known_as_of, tested=tested))
 
 
 def audit_and_publish(settings: Settings, run_id: str) -> Publication:

@@ -1,11 +1,14 @@
 """One parsing of the dbt project for all warehouses of a test run: it costs seconds, a clone 0.1 of one."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from unittest.mock import patch
 
+from dbt import compilation
+from dbt.contracts.graph.nodes import InjectedCTE
 from locks import only_one
 
 from churn_ml.services import dbt
@@ -19,8 +22,25 @@ def parsed_once(folder: Path) -> Iterator[None]:
     What is parsed holds the name of the database and nothing else of a warehouse. The names of all
     clones of a dataset have one length, so one can stand in another's place.
     """
-    with patch.object(dbt, "_parse", _from_folder(folder, dbt._parse)):
+    with (
+        patch.object(dbt, "_parse", _from_folder(folder, dbt._parse)),
+        patch.object(compilation, "inject_ctes_into_sql", _from_memory(compilation.inject_ctes_into_sql)),
+    ):
         yield
+
+
+def _from_memory(inject: Callable[[str, list[InjectedCTE]], str]) -> Callable[[str, list[InjectedCTE]], str]:
+    """Take a query apart once, whatever the name of the database is: dbt does so in each build."""
+    kept: dict[tuple[str, ...], str] = {}
+
+    def inject_ctes_into_sql(sql: str, ctes: list[InjectedCTE]) -> str:
+        name = os.environ["CHURN_DBT_DATABASE"]
+        key = tuple(text.replace(name, "\0") for text in (sql, *(cte.sql for cte in ctes)))
+        if key not in kept:
+            kept[key] = inject(sql, ctes).replace(name, "\0")
+        return kept[key].replace("\0", name)
+
+    return inject_ctes_into_sql
 
 
 def _from_folder(

@@ -1,51 +1,53 @@
 """
 ### churn_backfill: a night that was, once more
 
-**Produces** a run of an old night beside the one that BI sees, and a comparison of their rows
-(`ops.run_comparisons`). `reproduce`: what that night knew; any difference fails. `restate`: what is known
-today, or at `known_as_of`; the difference is listed, and published only where `publish` is set.
-**Key**: the `run_id` that `open_run` mints; at most one repetition of a date is at work. The night's own
-champion scores it, so that only knowledge differs.
-**When**: triggered with a logical date, or by Airflow's own backfill; never by itself. `reproduce` skips
-the days of a backfill that have no published night.
-
-**A failure** leaves the published night in place and tells nobody: the row in `ops.pipeline_runs` is closed
-as `failed` with the task and its message. Clear the failed tasks and the same run goes on.
-
-**Rerun one day**: `churn-ml reproduce --as-of 2026-10-31` or `churn-ml restate --as-of 2026-10-31`.
+- **Produces** a run of an old night beside the one that BI sees, and a comparison of their rows
+  (`ops.run_comparisons`). `reproduce`: what that night knew; any difference fails. `restate`: what is known
+  today, or at `known_as_of`; the difference is listed, and published only where `publish` is set.
+- **Key**: the `run_id` that `open_run` mints; at most one repetition of a date is at work. The night's own
+  champion scores it, so that only knowledge differs.
+- **When**: triggered with a logical date, or by Airflow's own backfill; never by itself. `reproduce` skips
+  the days of a backfill that have no published night.
+- **A failure** leaves the published night in place and tells nobody: the row in `ops.pipeline_runs` is closed
+  as `failed` with the task and its message. Clear the failed tasks and the same run goes on.
+- **Rerun one day**: `churn-ml reproduce --as-of 2026-10-31` or `churn-ml restate --as-of 2026-10-31`.
 """
 
 from datetime import UTC, datetime, timedelta
-from os import environ
 
 from airflow import sdk
 from asked_nights import AskedNights
 from measured_tasks import task
+from rooms import DATASET, group
+from shared_tasks import RUN, build, check, report
+from task_defaults import defaults
 
-from churn_ml.services.alerts import record_run_failure, record_task_failure
+from churn_ml.services.alerts import record_run_failure
 from churn_ml.settings import load_settings
 
-FINAL = ["SettingsError", "RepetitionError", "FeatureContractError", "ModelError", "PublishingError"]
-NO_RETRY = sdk.RetryRule([f"churn_ml.errors.{name}" for name in FINAL], sdk.RetryAction.FAIL)
+FINAL = ("SettingsError", "RepetitionError", "FeatureContractError", "ModelError", "PublishingError")
+KINDS = {"reproduce": "reproduce: what the night knew", "restate": "restate: what is known today"}
+RESTATE = "Only of restate"
 PARAMS = {
-    "run_kind": sdk.Param("reproduce", type="string", enum=["reproduce", "restate"], title="Whose knowledge"),
-    "known_as_of": sdk.Param(None, type=["null", "string"], format="date-time", title="Cut-off of restate"),
-    "publish": sdk.Param(False, type="boolean", title="Show the restated night to BI"),
-    "reason": sdk.Param("backfill", type="string", minLength=1, title="Why it runs"),
-}
+    "run_kind": sdk.Param(
+        "reproduce", type="string", enum=list(KINDS), values_display=KINDS, title="Whose knowledge",
+        description_md="`reproduce` fails where a row differs from what was published; `restate` lists it."),
+    "reason": sdk.Param(
+        "backfill", type="string", minLength=1, maxLength=500, title="Why it runs",
+        description="Kept with a publication, for whoever asks later."),
+    "known_as_of": sdk.Param(
+        None, type=["null", "string"], format="date-time", title="Cut-off", section=RESTATE,
+        description="What it may know. Empty: all that has landed."),
+    "publish": sdk.Param(
+        False, type="boolean", title="Show the restated night to BI", section=RESTATE,
+        description="It then takes the published night's place; otherwise the differences are only listed."),
+}  # fmt: skip
 
 
 def go_on(context):
     from churn_ml.warehouse.runs import resume_repetition
 
     resume_repetition(load_settings(), context["ti"].dag_id, context["ti"].run_id)
-
-
-DEFAULTS = {
-    "owner": "churn", "on_failure_callback": record_task_failure, "execution_timeout": timedelta(hours=2),
-    "retries": 2, "retry_delay": timedelta(seconds=20), "retry_exponential_backoff": 2, "pre_execute": go_on,
-    "max_retry_delay": timedelta(minutes=10), "retry_policy": sdk.ExceptionRetryPolicy([NO_RETRY]),
-}  # fmt: skip
 
 
 @sdk.dag(
@@ -56,38 +58,30 @@ DEFAULTS = {
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=8),
     doc_md=__doc__,
-    tags=["churn", environ.get("CHURN_DATASET", "subscriptions")],
+    description="A night that was, once more, compared with what was published",
+    tags=["churn", DATASET],
     params=PARAMS,
     on_failure_callback=record_run_failure,
-    default_args=DEFAULTS,
+    default_args=defaults(*FINAL, pre_execute=go_on),
 )
 def churn_backfill():
     @task.short_circuit(pre_execute=None)
     def open_run(dag_run=None, params=None):
+        """Mint the run that repeats the night; skip a day of a backfill that has no published night."""
         from churn_ml.services.airflow import mint_repetition
 
         return mint_repetition(load_settings(), dag_run, params)
 
-    @task(retries=0)
-    def gate(name, run):
-        from churn_ml.quality.gates import run_gate
-
-        return run_gate(load_settings(), run, name).headline()
-
-    @task
-    def dbt(layer, run, ti=None):
-        from churn_ml.services.dbt import build_layer
-
-        return {"rows": build_layer(load_settings(), run, layer, try_number=ti.try_number).rows}
-
     @task
     def score(run):
+        """Let the champion of the repeated night score it again."""
         from churn_ml.scoring.night import score_night
 
         return {"rows": score_night(load_settings(), run).rows_scored}
 
     @task
     def compare(run):
+        """Compare every mart with the published night's; a difference fails a reproduction."""
         from churn_ml.publishing.comparison import compare_run
 
         done = compare_run(load_settings(), run)
@@ -96,19 +90,24 @@ def churn_backfill():
     @sdk.task.run_if(lambda context: context["params"]["publish"])
     @task(pre_execute=go_on)
     def publish(run, params=None):
+        """Show the restated night to BI in the place of the published one."""
         from churn_ml.publishing.publish import publish_run
 
         return publish_run(load_settings(), run, params["reason"]).headline()
 
-    def build(layer):
-        return dbt.override(task_id=f"dbt_{layer}")(layer, run)
-
-    def check(name):
-        return gate.override(task_id=f"gate_{name}")(name, run)
-
-    run = open_run()
-    features = [check("raw"), build("staging"), build("intermediate"), build("features"), check("features")]
-    sdk.chain(run, *features, score(run), build("marts"), check("marts"), compare(run), publish(run))
+    opened = open_run()
+    with group("raw", "The deliveries of that night, checked again"):
+        raw = check("raw")
+    with group("features", "What was known of each customer, or is known today"):
+        layers = [build(layer) for layer in ("staging", "intermediate", "features")]
+        known = check("features")
+    with group("scores", "The night's own champion scores"):
+        scored = score(RUN)
+    with group("marts", "Tiers and money, audited and compared with the published night"):
+        marts = [build("marts"), check("marts"), compare(RUN)]
+    with group("published", "Only where a restated night is published"):
+        out = [publish(RUN), report(pre_execute=None)]
+    sdk.chain(opened, raw, *layers, known, scored, *marts, *out)
 
 
 churn_backfill()

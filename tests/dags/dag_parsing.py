@@ -29,6 +29,8 @@ def describe(task):
         "backoff": task.retry_exponential_backoff, "retry_delay": task.retry_delay.total_seconds(),
         "timeout": task.execution_timeout and task.execution_timeout.total_seconds(),
         "upstream": sorted(task.upstream_task_ids), "outlets": [asset.name for asset in task.outlets],
+        "inlets": [asset.name for asset in task.inlets], "doc": task.doc_md,
+        "group": task.task_group.group_id,
         "trigger_rule": task.trigger_rule.value, "callbacks": len(callbacks),
         "is_measured": getattr(task.python_callable, "is_measured", False),
     }
@@ -62,7 +64,8 @@ print("RESULT", json.dumps({
         "schedule": coerce_to_core_timetable(dag.timetable).summary,
         "paused": dag.is_paused_upon_creation, "reports": bool(dag.has_on_failure_callback),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
-        "defaults": dict(dag.params),
+        "defaults": dict(dag.params), "description": dag.description,
+        "forms": {name: dag.params.get_param(name).description for name in dag.params},
         "tasks": [describe(task) for task in dag.tasks],
     } for dag in bag.dags.values()],
 }))

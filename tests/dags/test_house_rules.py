@@ -28,11 +28,38 @@ ORDERS = {
         "dbt_marts",
         "gate_marts",
         "publish",
+        "report",
     ],
     "churn_training": ["open_run", "settle", *_FEATURES, "panel", "plan", "candidate", "select"],
-    "churn_backfill": ["open_run", *_FEATURES, "score", "dbt_marts", "gate_marts", "compare", "publish"],
+    "churn_backfill": [
+        "open_run",
+        *_FEATURES,
+        "score",
+        "dbt_marts",
+        "gate_marts",
+        "compare",
+        "publish",
+        "report",
+    ],
     "churn_maintenance": ["prune"],
 }
+_LAYERS = ["dbt_staging", "dbt_intermediate", "dbt_features", "gate_features"]
+# What the graph shows, from left to right; `open_run` and `prune` stand outside.
+GROUPS = {
+    "churn_nightly": {
+        "raw": ["gate_raw", "land", "settle"], "features": _LAYERS, "scores": ["score", "score_challengers"],
+        "marts": ["dbt_marts", "gate_marts"], "published": ["publish", "report"],
+    },
+    "churn_training": {
+        "raw": ["gate_raw", "settle"], "features": [*_LAYERS, "panel"],
+        "models": ["candidate", "plan", "select"],
+    },
+    "churn_backfill": {
+        "raw": ["gate_raw"], "features": _LAYERS, "scores": ["score"],
+        "marts": ["compare", "dbt_marts", "gate_marts"], "published": ["publish", "report"],
+    },
+    "churn_maintenance": {},
+}  # fmt: skip
 # A task that waits for one of the order, and that no task waits for.
 BESIDE = {"churn_nightly": {"score_challengers": "score"}}
 
@@ -146,21 +173,55 @@ def test_tasks_run_in_the_order_of_the_design(parsed: dict[str, Any], dag_id: st
     beside = BESIDE.get(dag_id, {})
     assert set(upstream) == {*order, *beside}
     for name, former in beside.items():
-        assert upstream[name] == {"open_run", former}, f"{name} must run after {former}"
+        assert upstream[name] == {former}, f"{name} must run after {former}"
         waiting = [task for task, before in upstream.items() if name in before]
         assert not waiting, f"nothing may wait for {name}, found {waiting}"
     for former, task in itertools.pairwise(order):
         assert former in upstream[task], f"{task} must run after {former}"
+        crossing = upstream[task] - {former, "plan"}  # `select` is called with what was planned
+        assert not crossing, (
+            f"{task} waits for {crossing}: take the run from RUN, so that the graph is a line"
+        )
+    assert upstream[order[0]] == set()
 
 
-def test_assets_carry_the_dataset(parsed: dict[str, Any]) -> None:
-    outlets = {f"{dag_id}.{task['task_id']}": task["outlets"] for dag_id, task in tasks(parsed)}
-    assert {name: assets for name, assets in outlets.items() if assets} == {
-        "churn_nightly.land": ["telco_raw"],
-        "churn_nightly.dbt_features": ["telco_features"],
-        "churn_nightly.score": ["telco_scores"],
-        "churn_nightly.dbt_marts": ["telco_marts"],
-        "churn_training.select": ["telco_ml"],
+@pytest.mark.parametrize(("dag_id", "groups"), GROUPS.items())
+def test_groups_read_as_the_product(
+    parsed: dict[str, Any], dag_id: str, groups: dict[str, list[str]]
+) -> None:
+    found: dict[str, list[str]] = {}
+    for task in tasks_of(parsed, dag_id):
+        found.setdefault(task["group"], []).append(task["task_id"])
+    outside = found.pop(None)
+    assert outside == (["prune"] if dag_id == "churn_maintenance" else ["open_run"])
+    assert {name: sorted(members) for name, members in found.items()} == {
+        name: sorted(members) for name, members in groups.items()
+    }, f"put each task of {dag_id} into the group of its room, with ids that stay as they are"
+
+
+def test_each_task_says_what_it_does(parsed: dict[str, Any]) -> None:
+    for dag_id, task in tasks(parsed):
+        assert task["doc"], f"give the function of {dag_id}.{task['task_id']} a docstring: the UI shows it"
+
+
+def test_forms_explain_each_param(parsed: dict[str, Any]) -> None:
+    for dag in parsed["dags"]:
+        assert dag["description"], f"give {dag['dag_id']} a description: the list of DAGs shows it"
+        for name, schema in dag["params"].items():
+            explained = dag["forms"][name] or schema.get("description_md")
+            assert schema.get("title"), f"give {name} of {dag['dag_id']} a title"
+            assert explained, f"say what {name} of {dag['dag_id']} means: its form shows it"
+
+
+def test_assets_lead_from_raw_to_what_is_published(parsed: dict[str, Any]) -> None:
+    found = {f"{dag_id}.{task['task_id']}": task for dag_id, task in tasks(parsed)}
+    assert {name: (task["inlets"], task["outlets"]) for name, task in found.items() if task["outlets"]} == {
+        "churn_nightly.land": ([], ["telco_raw"]),
+        "churn_nightly.dbt_features": (["telco_raw"], ["telco_features"]),
+        "churn_training.select": (["telco_features"], ["telco_ml"]),
+        "churn_nightly.score": (["telco_features", "telco_ml"], ["telco_scores"]),
+        "churn_nightly.dbt_marts": (["telco_scores"], ["telco_marts"]),
+        "churn_nightly.publish": (["telco_marts"], ["telco_published"]),
     }
 
 

@@ -23,7 +23,8 @@ def test_night_is_published_and_closed(live_airflow: LiveAirflow, night: str) ->
 
 def test_assets_carry_row_counts(live_airflow: LiveAirflow, night: str) -> None:
     events = live_airflow.client.asset_events("churn_nightly", night)
-    assert set(events) == {"telco_raw", "telco_features", "telco_scores", "telco_marts"}
+    assert set(events) == {f"telco_{room}" for room in ("raw", "features", "scores", "marts", "published")}
+    assert {event["as_of_date"] for event in events.values()} == {SECOND_DAY.isoformat()}
     [(scored,)] = read(
         live_airflow.settings,
         f"select count(churn_probability) from marts.fct_churn_score where as_of_date = '{SECOND_DAY}'",

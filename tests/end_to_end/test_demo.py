@@ -58,6 +58,7 @@ def test_tiers_add_up_to_the_expected_revenue_loss(demonstration: dict[str, obje
 def test_demo_leaves_the_addresses_it_prints_answering(demonstration: dict[str, object]) -> None:
     health = httpx.get(f"{demonstration['airflow_url']}/api/v2/monitor/health").json()
     assert health["scheduler"]["status"] == "healthy"
+    assert httpx.get(f"{demonstration['dashboard_url']}/_stcore/health").text == "ok"
     assert Path(str(demonstration["data_docs"])).is_file()
 
 
@@ -130,7 +131,7 @@ def test_down_stops_exactly_what_up_started(
 ) -> None:
     stopped = command_line.result("down")
     assert stopped == {
-        "stopped": ["scheduler", "dag-processor", "api-server", "postgres"],
+        "stopped": ["dashboard", "scheduler", "dag-processor", "api-server", "postgres"],
         "purged": False,
     }
     statuses = command_line.result("status")

@@ -14,15 +14,16 @@ from nightly import (
     read,
     train_and_promote,
 )
+from untested import build_layer
 
 from churn_ml.errors import GateBlocked, LandingError, NoChampion, PublishingError
 from churn_ml.landing.delivery import land_file, land_inbox
 from churn_ml.landing.snapshots import settle_night
 from churn_ml.publishing.fingerprints import RUN_TIME_COLUMNS
 from churn_ml.publishing.publish import discard_run, publish_run, unpublish_run
+from churn_ml.publishing.summary import summarise_night
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import open_run, read_run
@@ -66,6 +67,20 @@ def test_expected_revenue_loss_is_the_same_in_every_mart(published: Settings) ->
     ]
     assert sums[0] == sums[1] == sums[2]
     assert sums[0][0][0] > 0
+
+
+def test_summary_of_a_night_says_what_bi_sees_and_nothing_of_a_hidden_one(published: Settings) -> None:
+    [(run_id, scored, high, loss)] = read(
+        published,
+        "select run_id, count(churn_probability), count(*) filter (where risk_tier = 'high'),"
+        " sum(expected_revenue_loss_amount) from marts.fct_churn_score group by run_id",
+    )
+    summary = summarise_night(published, str(run_id))
+    assert (summary.scored_customer_count, summary.high_risk_customer_count) == (scored, high)
+    assert summary.headline()["expected_revenue_loss_amount"] == str(loss)
+    unpublish_run(published, str(run_id), "to be looked at again")
+    with pytest.raises(PublishingError, match="Expected BI to see run"):
+        summarise_night(published, str(run_id))
 
 
 def correct_contracts(settings: Settings, snapshots: dict[date, Path]) -> None:
@@ -284,7 +299,7 @@ def test_real_telco_night(settings: Settings, real_telco_file: Path) -> None:
     day = date(2026, 10, 31)
     first_load(settings, real_telco_file, day)
     trained = train_and_promote(settings, cut_off_of(day).replace(hour=1))
-    night(settings, cut_off_of(day))
+    night(settings, cut_off_of(day), tested=True)
     [(known, active, scored)] = read(
         settings,
         "select count(*), count(*) filter (where is_active), count(churn_probability)"

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 from telco_nights import CUT_OFF, DAY, rows
+from untested import NO_TESTS
 
 from churn_ml.services.dbt import run_dbt
 from churn_ml.settings import Settings
@@ -23,10 +24,11 @@ def choose_bases(settings: Settings, run: Run) -> None:
         scorer.execute("select ops.choose_bases(%s)", [run.run_id])
 
 
-def build_marts(settings: Settings, run: Run) -> None:
-    """Build and test the marts of risk and what they are built on; the others are none of this file's."""
+def build_marts(settings: Settings, run: Run, *, tested: bool = False) -> None:
+    """Build the marts of risk and what they are built on; the others are none of this file's."""
     selection = [f"+{mart},path:models/marts" for mart in BUILT]
     options = ["--indirect-selection", "buildable", "--exclude-resource-type", "unit_test", "--quiet"]
+    options += [] if tested else NO_TESTS
     run_dbt(settings, ["build", "--select", *selection, *options], run.run_id)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from subscription_deliveries import at, change, customer, cut_off_after, treatment
 from subscription_nights import build_features, convert, land, score, show_before
 from telco_nights import BEFORE_FEATURES, publish
+from untested import build_layer
 
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.runs import Run, open_run, read_run
 
@@ -78,9 +78,9 @@ def state_outcomes(settings: Settings, inbox: Path) -> History:
     convert(settings, key(21), "1.1")
     publish(settings, scored)
     stating = open_run(settings, "night", cut_off_after(STATING))
-    build_features(settings, stating)
+    build_features(settings, stating, tested=True)
     score(settings, stating)
     show_before(settings, stating, scored, BETWEEN, high=[key(10), key(21)])
-    build_layer(settings, stating.run_id, "marts")
+    build_layer(settings, stating.run_id, "marts", tested=True)
     publish(settings, stating)
     return History(settings, read_run(settings, scored.run_id), read_run(settings, stating.run_id))

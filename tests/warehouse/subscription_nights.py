@@ -6,10 +6,11 @@ from pathlib import Path
 
 from subscription_deliveries import Row, cut_off_after, deliver_day
 from telco_nights import rows
+from untested import build_labels
 
 from churn_ml.landing.delivery import land_path
 from churn_ml.services.dated_nights import Night, plan_labels
-from churn_ml.services.dbt import build_labels, build_night
+from churn_ml.services.dbt import build_night
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, connect_admin
 from churn_ml.warehouse.runs import Run, open_run
@@ -19,16 +20,16 @@ def land(settings: Settings, inbox: Path, day: date, known_at: datetime, **entit
     land_path(settings, deliver_day(inbox, day, **entities), known_at=known_at)
 
 
-def build_features(settings: Settings, run: Run) -> None:
+def build_features(settings: Settings, run: Run, *, tested: bool = False) -> None:
     """Build the night's features, and the labels that are due, as a night does after its staging."""
     build_night(settings, run, Night(run.as_of_date, run.known_as_of))
-    plan_and_label(settings, run)
+    plan_and_label(settings, run, tested=tested)
 
 
-def plan_and_label(settings: Settings, run: Run) -> None:
+def plan_and_label(settings: Settings, run: Run, *, tested: bool = False) -> None:
     with connect(settings, Role.TRANSFORMER) as warehouse:
         plan_labels(settings, warehouse, run)
-    build_labels(settings, run)
+    build_labels(settings, run, tested=tested)
 
 
 def score(settings: Settings, run: Run, probabilities: Mapping[str, float] | None = None) -> None:

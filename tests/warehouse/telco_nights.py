@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 
 from psycopg import sql
+from untested import build_layer
 
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import Run, open_run
@@ -68,9 +68,9 @@ def deliver(
     return int(str(batch_id))
 
 
-def build(settings: Settings, run: Run, *layers: str) -> None:
+def build(settings: Settings, run: Run, *layers: str, tested: bool = False) -> None:
     for layer in layers:
-        build_layer(settings, run.run_id, layer)  # type: ignore[arg-type]
+        build_layer(settings, run.run_id, layer, tested=tested)  # type: ignore[arg-type]
 
 
 def score(settings: Settings, run: Run, probabilities: Mapping[str, float]) -> None:
@@ -103,13 +103,17 @@ def publish(settings: Settings, run: Run) -> None:
 
 
 def scored_night(
-    settings: Settings, probabilities: Mapping[str, float], known_as_of: datetime = CUT_OFF
+    settings: Settings,
+    probabilities: Mapping[str, float],
+    known_as_of: datetime = CUT_OFF,
+    *,
+    tested: bool = False,
 ) -> Run:
     """A night from staging to marts with given scores; not published."""
     run = open_run(settings, "night", known_as_of)
-    build(settings, run, *BEFORE_FEATURES)
+    build(settings, run, *BEFORE_FEATURES, tested=tested)
     score(settings, run, probabilities)
-    build(settings, run, "marts")
+    build(settings, run, "marts", tested=tested)
     return run
 
 

@@ -13,13 +13,13 @@ import pytest
 from clones import clone_warehouse, drop_warehouse
 from kaplan_meier import kaplan_meier
 from nightly import cut_off_of, first_load, night, read, train_and_promote
+from untested import build_layer
 
 from churn_ml.declarations import load_dataset
 from churn_ml.errors import TransformationError
 from churn_ml.features.contract import read_contract
 from churn_ml.landing.delivery import land_inbox
 from churn_ml.landing.snapshots import settle_night
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.provision import provision
@@ -85,7 +85,7 @@ def published_bank(bank_server: Settings, tmp_path_factory: pytest.TempPathFacto
     first_load(settings, write_bank_file(folder / "bank.csv", 2500), FIRST_DAY)
     train_and_promote(settings, cut_off_of(FIRST_DAY))
     deliver(settings, write_bank_file(folder / "bank again.csv", 2600))
-    night(settings, cut_off_of(SECOND_DAY))
+    night(settings, cut_off_of(SECOND_DAY), tested=True)
     yield settings
     drop_warehouse(settings)
 
@@ -237,7 +237,7 @@ def test_the_declared_value_definition_gives_the_money(
 ) -> None:
     settings, run_id = valued
     declare(settings.project_dir, value_definition)
-    build_layer(settings, run_id, "features")
+    build_layer(settings, run_id, "features", tested=value_definition != "none")
     found = read(
         settings,
         "select customer_id, monthly_value_amount, value_status from features.customer_values",
@@ -298,7 +298,7 @@ def test_the_real_bank_file_runs_through_a_night(bank: Settings) -> None:
     learnt = read(bank, "select row_count, churned_count from ml.model_versions", Role.AUDITOR)
     assert learnt == [(10_000, 2037)]
     deliver(bank, path)
-    night(bank, cut_off_of(SECOND_DAY))
+    night(bank, cut_off_of(SECOND_DAY), tested=True)
     [(customers, active, scored, exited)] = read(
         bank,
         "select count(*), count(*) filter (where is_active), count(churn_probability),"

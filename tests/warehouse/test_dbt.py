@@ -52,7 +52,7 @@ def built(server: Settings) -> Iterator[tuple[Settings, Run]]:
     settings = clone_warehouse(server)
     deliver(settings, customer("a"), customer("b"))
     run = open_run(settings, "night", CUT_OFF)
-    build(settings, run, "staging", "intermediate")
+    build(settings, run, "staging", "intermediate", tested=True)
     yield settings, run
     drop_warehouse(settings)
 
@@ -127,9 +127,9 @@ def test_later_try_without_any_earlier_result_builds_the_layer(staged: tuple[Set
 
 def test_every_layer_records_its_nodes_once(staged: tuple[Settings, Run]) -> None:
     settings, run = staged
-    build(settings, run, "features")
+    build(settings, run, "features", tested=True)
     score(settings, run, {"a": 0.5, "b": 0.5})
-    build(settings, run, "marts")
+    build(settings, run, "marts", tested=True)
     found = rows(
         settings,
         "select layer, resource_type, count(*), count(distinct node_id),"

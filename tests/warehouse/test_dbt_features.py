@@ -33,7 +33,7 @@ def built(server: Settings) -> Iterator[Settings]:
     deliver(settings, customer("twice", contract="Two year"), known_at=CUT_OFF)
     deliver(settings, customer("plain", contract="One year"), known_at=CUT_OFF + timedelta(seconds=1))
     deliver(settings, customer("other day"), as_of_date=DAY - timedelta(days=30))
-    build(settings, open_run(settings, "night", CUT_OFF), *BEFORE_FEATURES)
+    build(settings, open_run(settings, "night", CUT_OFF), *BEFORE_FEATURES, tested=True)
     yield settings
     drop_warehouse(settings)
 
@@ -158,28 +158,6 @@ def test_every_column_of_dbt_is_described(built: Settings) -> None:
     assert bare == []
 
 
-def test_rerun_leaves_identical_features(settings: Settings) -> None:
-    deliver(settings, customer("a"), customer("b", churn="Yes"))
-    tables = ["customer_features", *INTERFACE]
-
-    def contents() -> list[object]:
-        return [rows(settings, f"select * from features.{table} order by customer_id") for table in tables]
-
-    run = open_run(settings, "night", CUT_OFF)
-    build(settings, run, *BEFORE_FEATURES)
-    before = contents()
-    build(settings, run, *BEFORE_FEATURES)
-    assert contents() == before
-
-
-def test_other_nights_stay_as_they_were(settings: Settings) -> None:
-    deliver(settings, customer("a", tenure="1"))
-    build(settings, open_run(settings, "night", CUT_OFF), *BEFORE_FEATURES)
-    deliver(settings, customer("a", tenure="2"), known_at=CUT_OFF + timedelta(hours=1))
-    later = open_run(settings, "reproduce", CUT_OFF + timedelta(hours=2))
-    build(settings, later, *BEFORE_FEATURES)
-    found = rows(settings, "select tenure_months from features.customer_features order by known_as_of")
-    assert found == [(1,), (2,)]
 
 
 def test_training_and_night_may_interleave(settings: Settings) -> None:
@@ -194,13 +172,45 @@ def test_training_and_night_may_interleave(settings: Settings) -> None:
     assert found == [(training.as_of_date, 1), (night.as_of_date, 2)]
 
 
-def failed_night(settings: Settings) -> Run:
-    """A night that failed after its features were built, while a training is at work."""
+@pytest.fixture(scope="module")
+def failed_template(server: Settings) -> Iterator[tuple[Settings, Run]]:
+    """A night of one customer that failed after its features were built."""
+    settings = clone_warehouse(server)
     deliver(settings, customer("a"))
     night = open_run(settings, "night", CUT_OFF)
     build(settings, night, *BEFORE_FEATURES)
     close_run(settings, night.run_id, "failed", "test")
-    return night
+    yield settings, night
+    drop_warehouse(settings)
+
+
+@pytest.fixture
+def failed(failed_template: tuple[Settings, Run]) -> Iterator[tuple[Settings, Run]]:
+    """The same in a warehouse of the test's own."""
+    settings = clone_warehouse(failed_template[0])
+    yield settings, failed_template[1]
+    drop_warehouse(settings)
+
+
+def test_rerun_leaves_identical_features(failed: tuple[Settings, Run]) -> None:
+    settings, run = failed
+    tables = ["customer_features", *INTERFACE]
+
+    def contents() -> list[object]:
+        return [rows(settings, f"select * from features.{table} order by customer_id") for table in tables]
+
+    before = contents()
+    build(settings, run, *BEFORE_FEATURES)
+    assert contents() == before
+
+
+def test_other_nights_stay_as_they_were(failed: tuple[Settings, Run]) -> None:
+    settings, _ = failed
+    deliver(settings, customer("a", tenure="2"), known_at=CUT_OFF + timedelta(hours=1))
+    later = open_run(settings, "reproduce", CUT_OFF + timedelta(hours=2))
+    build(settings, later, *BEFORE_FEATURES)
+    found = rows(settings, "select tenure_months from features.customer_features order by known_as_of")
+    assert found == [(10,), (2,)]
 
 
 def build_staging_of_another_night(settings: Settings) -> None:
@@ -214,22 +224,26 @@ def customers_of(settings: Settings, schema_and_table: str) -> list[str]:
     return [str(customer_id) for (customer_id,) in found]
 
 
-def test_failed_night_goes_on_after_another_night_was_staged(settings: Settings) -> None:
-    night = failed_night(settings)
+def test_failed_night_goes_on_after_another_night_was_staged(failed: tuple[Settings, Run]) -> None:
+    settings, night = failed
     build_staging_of_another_night(settings)
     build(settings, night, "features")
     assert customers_of(settings, "features.customer_features") == ["a"]
 
 
-def test_failed_night_is_no_longer_staged_once_a_newer_run_of_it_has_succeeded(settings: Settings) -> None:
-    failed_night(settings)
+def test_failed_night_is_no_longer_staged_once_a_newer_run_of_it_has_succeeded(
+    failed: tuple[Settings, Run],
+) -> None:
+    settings, _ = failed
     close_run(settings, open_run(settings, "night", CUT_OFF).run_id, "succeeded")
     build_staging_of_another_night(settings)
     assert customers_of(settings, "staging.stg_telco__customers") == ["b"]
 
 
-def test_failed_night_is_no_longer_staged_once_a_later_cut_off_was_published(settings: Settings) -> None:
-    failed_night(settings)
+def test_failed_night_is_no_longer_staged_once_a_later_cut_off_was_published(
+    failed: tuple[Settings, Run],
+) -> None:
+    settings, _ = failed
     later = open_run(settings, "night", CUT_OFF + timedelta(hours=1))
     with connect(settings, Role.TRANSFORMER) as transformer:
         transformer.execute("select ops.begin_marts(%s)", [later.run_id])
@@ -239,8 +253,8 @@ def test_failed_night_is_no_longer_staged_once_a_later_cut_off_was_published(set
     assert customers_of(settings, "staging.stg_telco__customers") == ["b"]
 
 
-def test_features_of_a_night_are_never_replaced_by_none(settings: Settings) -> None:
-    night = failed_night(settings)
+def test_features_of_a_night_are_never_replaced_by_none(failed: tuple[Settings, Run]) -> None:
+    settings, night = failed
     close_run(settings, night.run_id, "succeeded")
     build_staging_of_another_night(settings)
     with pytest.raises(
@@ -277,4 +291,4 @@ def test_night_without_customers_fails(settings: Settings) -> None:
     run = open_run(settings, "night", CUT_OFF)
     build(settings, run, "staging", "intermediate")
     with pytest.raises(TransformationError, match=r"snapshot_is_not_empty.*land a delivery for its day"):
-        build(settings, run, "features")
+        build(settings, run, "features", tested=True)

@@ -8,6 +8,7 @@ import pytest
 from clones import clone_warehouse, drop_warehouse
 from nightly import build_until_features, night
 from registered_models import register_model, rows_of_features
+from untested import build_layer
 
 from churn_ml.errors import PublishingError
 from churn_ml.models.deployments import champion_at, promote, rollback
@@ -15,7 +16,6 @@ from churn_ml.models.registry import list_versions
 from churn_ml.publishing.publish import publish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.simulation.telco_shape import write_snapshot
 from churn_ml.warehouse.connection import Role, connect

@@ -6,7 +6,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from clones import clone_warehouse, drop_warehouse
-from telco_nights import CUT_OFF, DAY, audit, build, customer, deliver, publish, rows, scored_night
+from telco_nights import CUT_OFF, DAY, audit, build, customer, deliver, publish, rows, score, scored_night
 
 from churn_ml.errors import TransformationError
 from churn_ml.services.dbt import run_dbt
@@ -30,7 +30,7 @@ def nights(server: Settings) -> Iterator[tuple[Settings, list[Run]]]:
     deliver(settings, *people[:4], as_of_date=DAY - timedelta(days=30), known_at=earlier)
     four = {name: PROBABILITIES[name] for name in list(PROBABILITIES)[:4]}
     runs = [scored_night(settings, four, earlier)]
-    runs += [scored_night(settings, PROBABILITIES) for _ in range(2)]
+    runs += [scored_night(settings, PROBABILITIES, tested=tested) for tested in (True, False)]
     assert rows(settings, "select from marts.fct_churn_score", role=Role.READER) == []
     publish(settings, runs[0])
     publish(settings, runs[1])
@@ -309,7 +309,9 @@ def test_current_mart_keeps_the_declared_number_of_runs_and_all_published(
                     " join ops.pipeline_runs as runs on runs.run_id = %s where built.run_id = %s",
                     [other, run.run_id],
                 )
-    newest = scored_night(settings, {"a": 0.5})
+    newest = open_run(settings, "night", CUT_OFF)
+    score(settings, newest, {"a": 0.5})
+    run_dbt(settings, ["run", "--select", "+customer_churn_current,path:models/marts"], newest.run_id)
     found = rows(settings, "select run_id from marts.customer_churn_current")
     assert len(found) == 2 + 5
     assert {run.run_id, newest.run_id} <= {str(run_id) for (run_id,) in found}
@@ -320,7 +322,7 @@ def test_eligible_customer_without_a_score_stops_the_night(scored: tuple[Setting
     with connect(settings, Role.OWNER) as owner:
         owner.execute("delete from scores.customer_scores where run_id = %s", [run.run_id])
     with pytest.raises(TransformationError, match="marts_add_up"):
-        build(settings, run, "marts")
+        build(settings, run, "marts", tested=True)
 
 
 def test_discarded_run_leaves_no_row(scored: tuple[Settings, Run]) -> None:

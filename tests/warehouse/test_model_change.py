@@ -48,7 +48,7 @@ def succession(server: Settings) -> Iterator[tuple[Settings, list[Run], list[str
             versions = [register_model(settings, cut_off(day), rows=fitted, seed=seed) for seed in (1, 2)]
         promote(settings, versions[number], cut_off(day), "a reason", "tests")
         score_night(settings, run.run_id)
-        build_marts(settings, run)
+        build_marts(settings, run, tested=day == DAY)
         publish(settings, run)
         runs.append(run)
     yield settings, runs, versions

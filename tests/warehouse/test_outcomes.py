@@ -16,13 +16,14 @@ from stated_outcomes import LATE, PROBABILITIES, SCORED, STATING, History
 from subscription_deliveries import cut_off_after
 from subscription_nights import build_features, plan_and_label, score
 from telco_nights import publish, rows
+from untested import build_layer
 
 from churn_ml.errors import PublishingError, TransformationError
 from churn_ml.publishing.fingerprints import fingerprint_mart
 from churn_ml.publishing.outcomes import read_matured_nights
 from churn_ml.publishing.publish import publish_run
 from churn_ml.services.dated_nights import plan_labels
-from churn_ml.services.dbt import build_layer, run_dbt
+from churn_ml.services.dbt import run_dbt
 from churn_ml.settings import Settings
 from churn_ml.training.metrics import point_metrics
 from churn_ml.warehouse.connection import Role, connect, connect_admin

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from clones import clone_warehouse, drop_warehouse
 from subscription_deliveries import WORLD_BEGINS, cut_off_after, deliver_world
+from untested import build_layer
 
 from churn_ml.errors import TransformationError
 from churn_ml.landing.delivery import land_path
 from churn_ml.services.dated_nights import Night, is_built, plan_labels
-from churn_ml.services.dbt import build_layer
 from churn_ml.services.panels import build_panel, plan_nights
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, connect_admin

@@ -113,7 +113,7 @@ def build_layers(nights: Nights, run: Run, *layers: str) -> None:
         paths = [f"path:models/{layer}" for layer in layers]
         run_dbt(nights.settings, ["run", "--select", *paths, "--quiet"], run.run_id)
     else:
-        build(nights.settings, run, *layers)
+        build(nights.settings, run, *layers, tested=True)
 
 
 def make_night(nights: Nights, day: date, budget: Decimal, capacity: int) -> None:

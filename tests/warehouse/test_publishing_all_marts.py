@@ -315,7 +315,7 @@ def test_failed_dbt_test_is_a_row_that_names_what_failed(clean: Nights) -> None:
             [clean.unaudited.run_id],
         )
     with pytest.raises(TransformationError, match="marts_add_up"):
-        build(clean.settings, clean.unaudited, "marts")
+        build(clean.settings, clean.unaudited, "marts", tested=True)
     failed = rows(
         clean.settings,
         "select check_name, suite, severity, verdict, observed, failing_count,"

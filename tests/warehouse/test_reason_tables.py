@@ -193,7 +193,7 @@ def test_a_reason_without_a_whole_sentence_stops_the_night(
     cloned = clone_warehouse(settings)
     explain(cloned, run, "numbers", reasons(reason))
     with pytest.raises(TransformationError, match="reasons_have_sentences"):
-        build(cloned, run, "marts")
+        build(cloned, run, "marts", tested=True)
     drop_warehouse(cloned)
 
 

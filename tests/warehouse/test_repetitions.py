@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from clones import clone_warehouse, drop_warehouse
 from nightly import cut_off_of, read
+from untested import build_layer
 
 from churn_ml.errors import PublishingError, RepetitionError, ReproductionError, SettingsError
 from churn_ml.landing.delivery import land_file
@@ -16,7 +17,6 @@ from churn_ml.publishing.publish import discard_run, publish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.scoring.night import score_night
 from churn_ml.services.airflow import mint_repetition
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import Run, close_run, open_repetition, open_run, read_run, resume_repetition

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from clones import clone_warehouse, drop_warehouse
 from subscription_deliveries import Row, change, cut_off_after, deliver_day, plan
+from untested import build_layer
 
 from churn_ml.landing.delivery import land_path
 from churn_ml.services.dated_nights import Night, feature_code_sha256, write_label_nights
-from churn_ml.services.dbt import build_labels, build_layer, build_night
+from churn_ml.services.dbt import build_labels, build_night
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 from churn_ml.warehouse.runs import Run, open_run

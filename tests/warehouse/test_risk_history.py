@@ -47,7 +47,7 @@ def score_by_hand(settings: Settings, run: Run) -> None:
     given = {name: values[number] for name, values in SCORES.items()}
     score(settings, run, {name: value for name, value in given.items() if value is not None})
     choose_bases(settings, run)
-    build_marts(settings, run)
+    build_marts(settings, run, tested=run.as_of_date == DAY)
 
 
 @pytest.fixture(scope="module")

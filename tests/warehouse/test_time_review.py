@@ -8,13 +8,13 @@ import pytest
 from nightly import cut_off_of
 from pydantic import SecretStr
 from subscription_deliveries import HISTORY_ENDS, cut_off_after
+from untested import build_layer
 
 from churn_ml.errors import PublishingError, TransformationError
 from churn_ml.landing.delivery import land_file
 from churn_ml.landing.tables import land_tables
 from churn_ml.publishing.publish import publish_run
 from churn_ml.quality.gates import run_gate
-from churn_ml.services.dbt import build_layer
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, connect_admin
 from churn_ml.warehouse.runs import close_run, open_run
@@ -70,10 +70,10 @@ def test_resumed_night_does_not_rely_on_rows_that_another_run_dropped(history: S
     assert resumed == rows(history, FEATURES)
 
 
-def build(settings: Settings, cut_off: datetime, run_kind: str) -> str:
+def build(settings: Settings, cut_off: datetime, run_kind: str, *, tested: bool = False) -> str:
     run = open_run(settings, run_kind, cut_off)
     for layer in ("staging", "intermediate", "features"):
-        build_layer(settings, run.run_id, layer)  # type: ignore[arg-type]
+        build_layer(settings, run.run_id, layer, tested=tested)  # type: ignore[arg-type]
     close_run(settings, run.run_id, "succeeded")
     return run.run_id
 
@@ -101,7 +101,7 @@ def test_time_zone_of_the_server_decides_nothing(history: Settings) -> None:
 def test_first_load_of_a_table_by_event_time_is_staged_and_tested(history: Settings, tmp_path: Path) -> None:
     settings = with_contacts_in_a_table(history, tmp_path)
     land_tables(settings, as_of_date=HISTORY_ENDS, known_at=None, first_load=True)
-    build(settings, CUT_OFF, "night")
+    build(settings, CUT_OFF, "night", tested=True)
     found = rows(
         settings,
         "select event_at = known_at from staging.stg_subscriptions__contacts where contact_id like 'table %'",
