@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     )
     dashboard_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^/?#\s]+/?$",
+        pattern=r"^https?://[^/?#\s@]+/?$",
         description="Address under which people reach the dashboard where a proxy stands before it. "
         "Empty: the one it listens on.",
     )
@@ -129,13 +129,13 @@ class Settings(BaseSettings):
     )
     mlflow_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^\s]+$",
+        pattern=r"^https?://[^\s@]+$",
         description="Address of an MLflow UI over the mirrored models; Airflow's navigation then leads "
         "there. Empty: no link.",
     )
     metabase_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^\s]+$",
+        pattern=r"^https?://[^\s@]+$",
         description="Address of the Metabase that `churn-ml metabase load` fills. Empty: none.",
     )
     metabase_email: str | None = Field(

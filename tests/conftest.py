@@ -17,6 +17,7 @@ from churn_ml.warehouse.connection import connect_admin
 from churn_ml.warehouse.provision import provision
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from stated_outcomes import History
 
 # dbt and Great Expectations hold objects by the hundred thousand: looking them over takes a tenth of all.
@@ -31,6 +32,7 @@ QUICK_TRAINING: dict[str, Any] = {
 
 # Files that share what is dear to build: a live Airflow, a trained warehouse with a night.
 TOGETHER = {
+    "champion": {"test_scoring.py", "test_scoring_reasons.py"},
     "marts": {
         "test_bi_contract.py",
         "test_bi_drivers.py",
@@ -46,7 +48,13 @@ TOGETHER = {
         "test_shell.py",
         "test_where_cohorts_trust.py",
     },
-    "live": {"test_airflow_night.py", "test_airflow_repeated_nights.py", "test_airflow_services.py"},
+    "live": {
+        "test_airflow_night.py",
+        "test_airflow_pages.py",
+        "test_airflow_repeated_nights.py",
+        "test_airflow_services.py",
+        "test_airflow_ui.py",
+    },
     "trained": {
         "test_faulty_nights.py",
         "test_pages_of_a_snapshot.py",
@@ -87,6 +95,21 @@ def forget_durability(settings: Settings) -> None:
         for parameter in ("fsync", "synchronous_commit", "full_page_writes"):
             admin.execute(f"alter system set {parameter} = off")
         admin.execute("select pg_reload_conf()")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium, driven by Playwright, which runs once per process; it makes no call of its own."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium on the path: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

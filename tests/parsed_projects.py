@@ -51,7 +51,12 @@ def _from_folder(
     def parse_for(settings: Settings, address: str, signature: str) -> bytes:
         name = settings.warehouse_database.encode()
         nameless = b"\0" * len(name)
-        key = f"{settings.project_dir} {settings.dataset} {len(name)} {signature}"
+        # What is declared beside the project is no part of it: a link to it is the same project.
+        project = (settings.project_dir / "dbt_project").resolve().parent
+        if project != settings.project_dir:
+            settings = settings.model_copy(update={"project_dir": project})
+            signature = dbt._project_signature(settings)
+        key = f"{project} {settings.dataset} {len(name)} {signature}"
         path = folder / sha256(key.encode()).hexdigest()
         if path not in kept:
             with only_one(path):

@@ -6,11 +6,12 @@ Whoever may read the DAG `churn_nightly` may read them; Airflow's own session sa
 import re
 from html import escape
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote, urljoin
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from links import base_url
@@ -37,6 +38,7 @@ _STYLE = (
 )
 _NIGHTS = [Depends(requires_access_dag("GET", param_dag_id="churn_nightly"))]
 _RUN = [Depends(requires_access_dag("GET", DagAccessEntity.RUN))]
+_Id = Annotated[str, Query(pattern=r"^[^\x00]+$")]  # Postgres knows no text with a NUL
 _ICONS = StaticFiles(directory=Path(__file__).parent / "icons")
 
 
@@ -86,7 +88,7 @@ async def serve_icon(path: str, request: Request):
     return await _serve(_ICONS, path, request, "There is no such icon.")
 
 
-def serve_report(dag_id: str, dag_run_id: str):
+def serve_report(dag_id: _Id, dag_run_id: _Id):
     """Serve the report of the run that a DAG run minted."""
     from churn_ml.dashboard.report import read_report
 
@@ -99,7 +101,7 @@ def serve_report(dag_id: str, dag_run_id: str):
         raise HTTPException(404, str(error)) from None
 
 
-def lead_to_gates(dag_id: str, dag_run_id: str):
+def lead_to_gates(dag_id: _Id, dag_run_id: _Id):
     """Lead to the gates of a run in Data Docs."""
     run_id = quote(_minted(dag_id, dag_run_id), safe="")
     return RedirectResponse(f"data-docs/index.html#{run_id}")

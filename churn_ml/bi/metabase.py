@@ -79,8 +79,8 @@ def load_metabase(settings: Settings, patience: Patience | None = None) -> Loade
     secrets = tuple(filter(None, (account.password, details["password"])))
     with Metabase(settings.metabase_url, secrets=secrets) as metabase:
         metabase.wait_until_up(patience)
-        metabase.sign_in(account)
         try:
+            metabase.sign_in(account)
             loaded = _load(metabase, representation, details, patience)
         finally:
             metabase.sign_out()

@@ -82,7 +82,9 @@ def dashboard_body(dashboard: Dashboard, ids: Ids, held: Body) -> Body:
     Dashcards, filters and tabs that somebody else put there are sent back as they are: Metabase removes
     what is left out. A new dashcard has a negative id.
     """
-    own = {_key_held(one): one for one in held.get("dashcards") or []}
+    # Of two of one question the older is ours: the other was put there by somebody else.
+    newest_first = sorted(held.get("dashcards") or [], key=lambda one: -int(one["id"]))
+    own = {_key_held(one): one for one in newest_first}
     tabs = held.get("tabs") or []
     dashcards = []
     for number, dashcard in enumerate(dashboard.dashcards, start=1):

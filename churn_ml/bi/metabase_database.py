@@ -49,7 +49,7 @@ def load_database(metabase: Metabase, details: dict[str, Any]) -> tuple[int, str
     Raises
     ------
     ServiceError
-        If another kind of database has the name, or Metabase cannot connect.
+        If a database of another kind or of another dataset has the name, or Metabase cannot connect.
     """
     same_name = [one for one in metabase.get("/api/database")["data"] if one["name"] == DATABASE]
     body = {"name": DATABASE, "engine": "postgres", "details": details}
@@ -63,6 +63,13 @@ def load_database(metabase: Metabase, details: dict[str, Any]) -> tuple[int, str
         raise ServiceError(
             f"Expected Metabase's database {DATABASE!r} to be Postgres, found {database['engine']}. "
             "Rename that one."
+        )
+    shown = database.get("details", {}).get("dbname")
+    if shown not in (None, details["dbname"]):
+        raise ServiceError(
+            f"Expected Metabase's database {DATABASE!r} to show {details['dbname']}, found {shown}: every "
+            "question would show other customers. Load into another Metabase, or rename that database: "
+            "then the questions of bi/metabase/ move to a new one."
         )
     told = {key: value for key, value in details.items() if key != "password"}  # Metabase tells no password
     if not differs(told, database.get("details", {})) and _works(metabase, database["id"]):

@@ -29,7 +29,7 @@ FORMATS = {
 }
 """How Power BI shows the formats of metric definitions; the currency's code stands beside, in a column."""
 
-_AGGREGATES = {"sum": "SUM", "mean": "AVERAGE", "least": "MIN", "greatest": "MAX"}
+_AGGREGATES = {"sum": "SUM", "mean": "AVERAGE", "count": "COUNT", "least": "MIN", "greatest": "MAX"}
 _INTERVAL_FOLDER = "Intervals"
 
 

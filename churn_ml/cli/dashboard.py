@@ -3,11 +3,12 @@
 import os
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from churn_ml.cli.output import JsonOption, print_json
+from churn_ml.errors import ServiceError
 from churn_ml.settings import Settings, load_settings
 
 
@@ -36,17 +37,21 @@ def dashboard(
     as_json: JsonOption = False,
 ) -> None:
     """Serve the dashboard until Ctrl-C; where `up` runs it already, say where and end."""
-    from churn_ml.services.dashboard import answers, dashboard_endpoint, dashboard_process
+    from churn_ml.services.dashboard import await_dashboard, dashboard_process
 
     settings = load_settings()
-    process, running = dashboard_process(settings), dashboard_endpoint(settings)
-    if port is None and process is not None and process.running and running and answers(running.address):
-        _say(running.url, as_json, "runs already; `churn-ml down` stops it")
-        return
-    _serve(settings, port, host, as_json)
+    process = dashboard_process(settings)
+    if port is not None or process is None or not process.running:
+        _serve(settings, port, host, as_json)
+    if host is Host.EVERYWHERE:
+        raise ServiceError(
+            f"Expected no dashboard of this instance to run, found process {process.pid} on 127.0.0.1, which "
+            "`churn-ml up` started. Run `churn-ml down` first, or give a `--port` of its own."
+        )
+    _say(await_dashboard(settings).url, as_json, "runs already; `churn-ml down` stops it")
 
 
-def _serve(settings: Settings, port: int | None, host: Host, as_json: bool) -> None:
+def _serve(settings: Settings, port: int | None, host: Host, as_json: bool) -> NoReturn:
     """Become the dashboard: signals reach it as they reach this command."""
     from churn_ml.services.dashboard import (
         claim_port,

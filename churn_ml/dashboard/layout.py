@@ -46,7 +46,7 @@ def tile(
         st.metric(
             title or metric.title,
             metric.show(value, currency),
-            delta=None if change is None else change if is_seen else "unchanged",
+            delta=None if change is None else change if is_seen else _no_change(value, before),
             delta_color=_colour(metric, value, before) if is_seen else "off",
             delta_arrow=_arrow(value, before) if is_seen else "off",
             delta_description=None if change is None else f"vs {against}",
@@ -93,3 +93,7 @@ def _colour(metric: Metric, value: Any, before: Any) -> Literal["blue", "orange"
 
 def _arrow(value: Any, before: Any) -> Literal["up", "down", "off"]:
     return "up" if value > before else "down" if value < before else "off"
+
+
+def _no_change(value: Any, before: Any) -> str:
+    return "unchanged" if value == before else "hardly changed"

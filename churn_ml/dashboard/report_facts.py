@@ -98,7 +98,8 @@ class ReportFacts:
     publication
         The last time that it was published or un-published.
     previous
-        The run it was built on, with `kpis` and `tiers` of then; None on a first night.
+        The run it was built on, with `kpis` and `tiers` of then where its marts are still there; None on
+        a first night.
     queue_totals
         Of the whole queue; `is_kept` is false once newer runs took its rows' place.
     """
@@ -200,8 +201,9 @@ def _previous(auditor: Connection, run_id: str) -> Row | None:
     if previous is None:
         return None
     key = previous["run_number"]
-    tiers = {row["risk_tier"]: row for row in _rows(auditor, _TIERS, key)}
-    return previous | {"kpis": _first(_rows(auditor, _KPIS, key)), "tiers": tiers}
+    kpis = _first(_rows(auditor, _KPIS, key))
+    tiers = _rows(auditor, _TIERS, key) if kpis else []  # of a run whose marts are gone, each would be 0
+    return previous | {"kpis": kpis, "tiers": {row["risk_tier"]: row for row in tiers}}
 
 
 def find_published_run(auditor: Connection, as_of_date: date | None) -> str:

@@ -7,7 +7,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from churn_ml.dashboard.formats import NOT_KNOWN, show, show_change, show_day, show_time, signed
+from churn_ml.dashboard.formats import (
+    NOT_KNOWN,
+    is_shown_as_zero,
+    show,
+    show_change,
+    show_day,
+    show_time,
+    signed,
+)
 from churn_ml.dashboard.report_charts import Step, bridge, shares
 from churn_ml.dashboard.report_facts import ReportFacts, Row
 
@@ -66,7 +74,7 @@ def outcome_of(check: Row) -> str:
 def tiles_of(facts: ReportFacts) -> list[Tile]:
     """Return the summary's figures; those that the marts do not hold say so."""
     kpis = facts.kpis or {}
-    before = (facts.previous or {}).get("kpis") or {}
+    before = _comparable(kpis, (facts.previous or {}).get("kpis") or {})
     currency = kpis.get("currency", "")
 
     def tile(metric: str, column: str, below: str = "") -> Tile | None:
@@ -85,6 +93,21 @@ def tiles_of(facts: ReportFacts) -> list[Tile]:
     return [tile for tile in tiles if tile is not None]
 
 
+def _comparable(kpis: Row, before: Row) -> Row:
+    """Leave out what does not compare: amounts in another currency, and retention over other days."""
+    dropped: tuple[str, ...] = ()
+    if before.get("currency") != kpis.get("currency"):
+        dropped += ("_amount",)
+    if _retention_days(before) != _retention_days(kpis):
+        dropped += ("_revenue_retention_28d_share",)
+    return {name: value for name, value in before.items() if not name.endswith(dropped)}
+
+
+def _retention_days(kpis: Row) -> int | None:
+    since = kpis.get("retention_28d_from_date")
+    return (kpis["as_of_date"] - since).days if since else None
+
+
 def _tile(
     facts: ReportFacts, metric: str, now: Any, before: Any, currency: str, below: str = ""
 ) -> Tile | None:
@@ -94,7 +117,7 @@ def _tile(
         return None
     change = None if before is None else show_change(now, before, defined["format"])
     mood = ""
-    if change and now != before and defined["better_is"] != "none":
+    if change and not is_shown_as_zero(change) and defined["better_is"] != "none":
         mood = "better" if (now > before) == (defined["better_is"] == "higher") else "worse"
     value = show(now, defined["format"], currency)
     return Tile(defined["title"], value, below if now is not None else "", change, mood, defined["formula"])
@@ -110,7 +133,9 @@ def _movement(kpis: Row) -> str:
     if kpis.get("customer_lost_count") is None:
         return ""
     gained = kpis["customer_new_count"] + kpis["customer_reactivated_count"]
-    return f"{gained:,} gained, {kpis['customer_lost_count']:,} lost"
+    words = f"{gained:,} gained, {kpis['customer_lost_count']:,} lost"
+    restated = kpis["customer_restatement_count"]
+    return f"{words}, {signed(restated, 'integer')} restated" if restated else words
 
 
 def _expected(facts: ReportFacts) -> str:
@@ -134,7 +159,9 @@ def _target(kpis: Row) -> str:
     target, share = kpis.get("logo_churn_28d_target_share"), kpis.get("logo_churn_28d_share")
     if target is None or share is None:
         return "no target is set"
-    missed = f"missed by {show(100 * (share - target), 'points')}" if share > target else "met"
+    distance = show(100 * (share - target), "points")
+    by = "less than 0.1 points" if is_shown_as_zero(distance) else distance
+    missed = f"missed by {by}" if share > target else "met"
     return f"target {show(target, 'percent')} at most: {missed}"
 
 
@@ -291,7 +318,10 @@ def _queue_words(facts: ReportFacts, currency: str) -> str:
     words = f"{totals['queued_count']:,} customers are in the queue"
     if totals["treated_count"]:
         profit = show(totals["expected_profit_amount"], "currency", currency)
-        return f"{words}; tonight's campaign treats {totals['treated_count']:,}, expected to earn {profit}."
+        earns = f"expected to earn {profit}"
+        if totals["expected_profit_amount"] is None:
+            earns = "what it earns is not known"
+        return f"{words}; tonight's campaign treats {totals['treated_count']:,}, {earns}."
     return f"{words}; tonight's campaign treats none of them."
 
 

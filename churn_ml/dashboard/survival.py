@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from churn_ml.dashboard.formats import show
@@ -16,8 +17,8 @@ class Stay:
     """How long the customers of one contract stay.
 
     `half_after_months` is the first month by which half are gone, None where that was not seen;
-    `last_month` is the last one that more than a few customers were followed to, `last_share` who was left
-    then (0-1).
+    `last_month` is the last one until which more than a few customers were followed in every month, 0 where
+    they were too few from the begin; `last_share` is who was left then (0-1).
     """
 
     contract: str
@@ -38,6 +39,9 @@ class Stay:
 
     def sentence(self) -> str:
         """Say when half are gone, or how many are left where that was not seen."""
+        if not self.last_month:
+            customers = "customers" if self.contract == ALL else self.customers
+            return f"Too few {customers} were followed from their first month on to say how long they stay."
         if self.half_after_months is not None:
             return f"Half of {self._the_customers} are gone after {_months(self.half_after_months)}."
         return (
@@ -70,20 +74,24 @@ def share_at(survival: pd.DataFrame, contract: str, month: int) -> pd.Series | N
 
 def _stay(contract: str, rows: pd.DataFrame) -> Stay:
     ordered = rows.sort_values("lifetime_months")
-    enough = ordered[ordered["at_risk_count"] >= FEW_CUSTOMERS]
-    ordered = ordered if enough.empty else enough
-    gone = ordered[ordered["survival_share"] <= 0.5]
+    # A share is the product of all months before: one month of few, or of nobody, spoils what follows.
+    is_followed = (ordered["at_risk_count"] >= FEW_CUSTOMERS) & (
+        ordered["lifetime_months"] == np.arange(len(ordered))
+    )
+    enough = ordered[is_followed.cummin()]
+    gone = enough[enough["survival_share"] <= 0.5]
     return Stay(
         contract=contract,
         half_after_months=None if gone.empty else int(gone["lifetime_months"].min()),
-        last_month=int(ordered["lifetime_months"].max()),
-        last_share=float(ordered["survival_share"].min()),
+        last_month=0 if enough.empty else int(enough["lifetime_months"].max()),
+        last_share=1.0 if enough.empty else float(enough["survival_share"].min()),
         ended_count=int(rows["ended_count"].sum()),
     )
 
 
 def _length(stay: Stay) -> tuple[float, float]:
-    return (float("inf") if stay.half_after_months is None else stay.half_after_months, stay.last_share)
+    half = float("inf") if stay.half_after_months is None else stay.half_after_months
+    return (half, stay.last_share if stay.last_month else float("inf"))
 
 
 def _months(count: int) -> str:

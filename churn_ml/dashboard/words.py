@@ -18,7 +18,7 @@ def against(metric: Metric, now: object, before: object, since: date | None) -> 
         return ""
     size = change.lstrip("+\N{MINUS SIGN}")
     if size == change:
-        return f", the same as on {show_day(since)}"
+        return f", {'' if now == before else 'about '}the same as on {show_day(since)}"
     return f", {size} {'more' if change.startswith('+') else 'less'} than on {show_day(since)}"
 
 
@@ -40,3 +40,14 @@ def last_two(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     newest = rows.iloc[-1]
     before = rows.iloc[-2] if len(rows) > 1 else pd.Series(None, index=rows.columns, dtype=object)
     return newest, before
+
+
+def comparable(now: pd.Series, before: pd.Series) -> pd.Series:
+    """Return the night before, without the retention of 28 days where it spans other days than now.
+
+    It is of the newest night at least 28 days before, however far back that is.
+    """
+    if now["retention_28d_days"] == before["retention_28d_days"]:
+        return before
+    shares = ["gross_revenue_retention_28d_share", "net_revenue_retention_28d_share"]
+    return before.astype(object).where(~before.index.isin(shares), None)

@@ -89,7 +89,13 @@ def warehouse_url(settings: Settings, role: Role, *, database: str | None = None
 
 
 def _given_reader_url(text: str) -> URL:
-    url = make_url(text).set(drivername="postgresql")
+    try:
+        url = make_url(text).set(drivername="postgresql")
+    except (SQLAlchemyError, ValueError):
+        raise SettingsError(
+            "Expected CHURN_READER_URL as postgresql://bi_reader:password@host:port/database, found another "
+            "form. Give what `churn-ml warehouse url` prints."
+        ) from None
     if url.username != Role.READER.value:
         raise SettingsError(
             f"Expected the user {Role.READER.value} in CHURN_READER_URL, found {url.username or 'none'}. "

@@ -106,7 +106,7 @@ def test_second_load_writes_nothing(metabase: Metabase) -> None:
 @pytest.mark.parametrize("writes", [0, 3, 20, 47])
 def test_interrupted_load_goes_on(metabase: Metabase, writes: int) -> None:
     metabase.writes_left = writes
-    with pytest.raises(ServiceError, match="status 500"):
+    with pytest.raises(ServiceError, match=r"(POST|PUT) /api/.* status 500"):
         load(metabase)
     metabase.writes_left = None
     load(metabase)
@@ -183,6 +183,27 @@ def test_what_others_made_is_not_touched(metabase: Metabase) -> None:
     assert [one["id"] for one in dashboard["tabs"]] == [77, 78]
 
 
+def test_question_of_ours_that_somebody_added_once_more_stays_where_it_was_put(metabase: Metabase) -> None:
+    load(metabase)
+    dashboard = named(metabase.dashboards, "MRR bridge")
+    ours = next(one for one in dashboard["dashcards"] if one["card_id"])
+    dashboard["dashcards"].append({**copy.deepcopy(ours), "id": 9100, "row": 90})
+    assert load(metabase).left_alone == 1
+    assert metabase.writes == []
+
+
+def test_metabase_of_another_dataset_is_left_as_it_is(metabase: Metabase) -> None:
+    load(metabase)
+    before = copy.deepcopy(metabase.databases)
+    other = f"postgresql://bi_reader:{READER_PASSWORD}@warehouse:5433/churn_telco"
+    with pytest.raises(
+        ServiceError, match=r"to show churn_telco, found churn_subscriptions.*another Metabase"
+    ):
+        load(metabase, reader_url=other)
+    assert metabase.databases == before
+    assert metabase.writes == []
+
+
 def test_removed_heading_and_moved_dashcard_are_put_right_without_doubles(metabase: Metabase) -> None:
     load(metabase)
     dashboard = named(metabase.dashboards, "Churn this morning")
@@ -232,6 +253,7 @@ def test_user_who_is_no_administrator_is_refused(metabase: Metabase) -> None:
     with pytest.raises(ServiceError, match="administrator"):
         load(metabase)
     assert metabase.writes == []
+    assert metabase.sessions == {}, "the loader signs out"
 
 
 @pytest.mark.parametrize("password", ["short", "no digit in it"])

@@ -192,6 +192,7 @@ HIGH = f'KEEPFILTERS ( {R}[risk_tier] = "high" )'
 MEANINGS: list[tuple[str, dict[str, str], str]] = [
     ("sum on one night", {}, ON_ONE_NIGHT.format(f"SUM ( {P}[churned_count] )")),
     ("mean", {"aggregation": "mean"}, ON_ONE_NIGHT.format(f"AVERAGE ( {P}[churned_count] )")),
+    ("count", {"aggregation": "count"}, ON_ONE_NIGHT.format(f"COUNT ( {P}[churned_count] )")),
     ("least", {"aggregation": "least"}, ON_ONE_NIGHT.format(f"MIN ( {P}[churned_count] )")),
     ("greatest", {"aggregation": "greatest"}, ON_ONE_NIGHT.format(f"MAX ( {P}[churned_count] )")),
     (

@@ -1,7 +1,6 @@
 """The dashboard over two published nights of the little world: one server and one browser per session."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -25,10 +24,6 @@ from churn_ml.warehouse.connection import Role, connect
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
     from stated_outcomes import History
-
-CHROMIUM = shutil.which("chromium")
-# No call of the browser's own: what is left are the calls of the page.
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -88,19 +83,6 @@ def dashboard_url(shown: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
     """The address of the dashboard over `shown`."""
     with serve(shown, tmp_path_factory.mktemp("dashboard")) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    """Debian's Chromium, driven by Playwright."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -21,12 +20,16 @@ from churn_ml.cli import app
 from churn_ml.dashboard.formats import show, signed
 from churn_ml.dashboard.report import published_run_of, read_report, render_report, write_report
 from churn_ml.dashboard.report_facts import QUEUE_LENGTH, read_facts
+from churn_ml.dashboard.report_words import tier_rows
 from churn_ml.errors import WarehouseError
 from churn_ml.publishing.publish import publish_run, unpublish_run
 from churn_ml.quality.gates import run_gate
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect, connect_admin
 from churn_ml.warehouse.runs import Run, close_run, open_run, read_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTILE_ID = "<script>throw new Error('id')</script>"
@@ -172,6 +175,79 @@ def test_summary_is_that_of_the_marts(night: ReportedNight) -> None:
     ):  # fmt: skip
         assert f"{title} {value}".replace("\N{NO-BREAK SPACE}", " ") in text
         assert below.replace("\N{NO-BREAK SPACE}", " ") in text
+
+
+def told_again(night: ReportedNight, **changed: dict[str, Any]) -> str:
+    """Return the text of the page with other values in a part of its facts."""
+    with connect(night.settings, Role.AUDITOR) as auditor:
+        facts = read_facts(night.settings, auditor, night.run.run_id)
+    return text_of(
+        render_report(replace(facts, **{part: getattr(facts, part) | row for part, row in changed.items()}))
+    ).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_what_is_too_small_to_see_is_neither_better_nor_missed_by_nothing(night: ReportedNight) -> None:
+    earlier = rows_of(
+        night.settings, "select * from marts.churn_kpis_daily where run_id = %s", night.earlier.run_id
+    )[0]
+    same = earlier["revenue_at_risk_amount"]
+    text = told_again(
+        night,
+        kpis={"revenue_at_risk_amount": same + Decimal("0.01"), "logo_churn_28d_share": 0.0254},
+    )
+    assert re.search(r"Revenue at risk [\d,.]+ USD 0\.0 % not multiplied", text)
+    assert "target 2.5 % at most: missed by less than 0.1 points" in text
+
+
+def test_gained_lost_and_restated_customers_give_the_change(night: ReportedNight) -> None:
+    moved = {"customer_new_count": 9, "customer_reactivated_count": 2, "customer_lost_count": 5}
+    assert "11 gained, 5 lost, +1 restated" in told_again(
+        night, kpis=moved | {"customer_restatement_count": 1}
+    )
+    assert "11 gained, 5 lost, " not in told_again(night, kpis=moved | {"customer_restatement_count": 0})
+
+
+def test_amounts_of_two_currencies_are_not_compared(night: ReportedNight) -> None:
+    before = rows_of(
+        night.settings, "select * from marts.churn_kpis_daily where run_id = %s", night.earlier.run_id
+    )[0]
+    former = before | {"revenue_at_risk_amount": before["revenue_at_risk_amount"] / 2}
+    assert "+100.0 %, worse not multiplied" in told_again(night, previous={"kpis": former})
+    text = told_again(
+        night,
+        previous={"kpis": former | {"currency": "XTS"}},
+        kpis={"mrr_opening_amount": None},
+    )
+    assert "+100.0 %" not in text
+    assert "the earlier night was told in another currency" in text
+
+
+def test_a_night_without_value_states_no_amount(night: ReportedNight) -> None:
+    with connect(night.settings, Role.AUDITOR) as auditor:
+        facts = read_facts(night.settings, auditor, night.run.run_id)
+    assert facts.kpis is not None
+    assert facts.queue_totals is not None
+    nothing = dict.fromkeys((name for name in facts.kpis if name.endswith("_amount")), None)
+    totals = {"treated_count": 3, "queued_count": 9, "expected_profit_amount": None}
+    text = told_again(night, kpis=nothing, queue_totals=totals)
+    assert "Revenue at risk not known" in text
+    assert "no movements to show: nobody's value is known. Whom to call first" in text
+    assert "treats 3, what it earns is not known." in text
+    assert f"not known {facts.kpis['currency']}" not in text
+
+
+def test_tiers_are_not_set_beside_those_of_a_run_whose_marts_are_gone(
+    published_alone: tuple[Settings, str],
+) -> None:
+    settings, run_id = published_alone
+    earlier = earlier_night(settings, read_run(settings, run_id))
+    with admin_of(settings) as admin:
+        for mart in ("churn_kpis_daily", "revenue_at_risk_daily", "dim_scoring_run"):
+            admin.execute(f"delete from marts.{mart} where run_id = %s", [earlier.run_id])
+    with connect(settings, Role.AUDITOR) as auditor:
+        facts = read_facts(settings, auditor, run_id)
+    assert facts.previous is not None
+    assert {row["change"] for row in tier_rows(facts)} == {None}
 
 
 def test_tiers_add_up_to_the_night(night: ReportedNight) -> None:
@@ -408,39 +484,32 @@ def test_text_stands_out_by_day_and_by_night(night: ReportedNight, scheme: str) 
         assert (light + 0.05) / (dark + 0.05) >= least, f"{ink} on {ground}"
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_opens_and_prints_it_alone(night: ReportedNight, tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_opens_and_prints_it_alone(
+    night: ReportedNight, browser: "Browser", tmp_path: Path
+) -> None:
     pictures = Path(os.environ.get("CHURN_SCREENSHOTS_DIR", tmp_path))
     path = tmp_path / "report.html"
     path.write_text(night.page, encoding="utf-8")
     said: list[str] = []
     asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
-        )
-        for name, width, scheme in (
-            ("laptop", 1366, "light"),
-            ("laptop_dark", 1366, "dark"),
-            ("phone", 390, "light"),
-        ):
-            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(path.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            page.screenshot(path=pictures / f"report_{name}.png", full_page=True)
-            assert page.get_by_role("heading", level=1).inner_text().startswith("Telco")
-        printed = page.pdf(path=pictures / "report.pdf", prefer_css_page_size=True)
-        faulty = browser.new_page()
-        faults: list[str] = []
-        faulty.on("pageerror", lambda error: faults.append(str(error)))
-        faulty.set_content(f"<html>{HOSTILE_ID}</html>")
-        browser.close()
+    for name, width, scheme in (
+        ("laptop", 1366, "light"),
+        ("laptop_dark", 1366, "dark"),
+        ("phone", 390, "light"),
+    ):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.screenshot(path=pictures / f"report_{name}.png", full_page=True)
+        assert page.get_by_role("heading", level=1).inner_text().startswith("Telco")
+    printed = page.pdf(path=pictures / "report.pdf", prefer_css_page_size=True)
+    faulty = browser.new_page()
+    faults: list[str] = []
+    faulty.on("pageerror", lambda error: faults.append(str(error)))
+    faulty.set_content(f"<html>{HOSTILE_ID}</html>")
     assert faults, "the browser would not tell of an error"
     assert said == []
     assert asked == [path.as_uri()] * 3

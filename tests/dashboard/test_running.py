@@ -143,6 +143,15 @@ def test_url_of_another_role_is_refused(own_home: Settings) -> None:
         warehouse_url(wrong, Role.READER)
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://bi_reader:geheim@host:port/db", "postgresql//bi_reader:geheim@host/db"]
+)
+def test_malformed_url_of_the_reader_is_told_without_it(url: str) -> None:
+    with pytest.raises(SettingsError, match="Expected CHURN_READER_URL as postgresql://") as caught:
+        warehouse_url(Settings(_env_file=None, reader_url=url), Role.READER)
+    assert "geheim" not in str(caught.value)
+
+
 def test_it_listens_on_the_loopback_only(running: Settings) -> None:
     endpoint = dashboard_endpoint(running)
     assert endpoint is not None

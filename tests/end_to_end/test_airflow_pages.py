@@ -122,6 +122,11 @@ def test_what_is_not_there_is_told_in_a_sentence(
     assert told in missing.text
 
 
+@pytest.mark.parametrize("page", ["report", "gates"])
+def test_name_that_postgres_cannot_hold_is_refused(visitor: httpx.Client, page: str) -> None:
+    assert visitor.get(f"/churn/{page}?dag_id=churn_nightly&dag_run_id=x%00").status_code == 422
+
+
 def test_summary_of_the_night_is_on_its_asset_event(
     live_airflow: LiveAirflow, visitor: httpx.Client, night: str
 ) -> None:

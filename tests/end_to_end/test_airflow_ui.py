@@ -4,7 +4,6 @@ Screenshots go to the folder that CHURN_SCREENSHOTS_DIR names.
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,23 +12,16 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 from live import LiveAirflow
-from playwright.sync_api import Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect
 
 from churn_ml.services.airflow_environment import ADMIN_USER, admin_password
 from churn_ml.services.dbt import build_docs
 from churn_ml.settings import Settings
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 GROUPS = ["raw", "features", "scores", "marts", "published"]
 SECONDS = 60_000
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.slow,
-    pytest.mark.long,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
-]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.long]
 
 
 @dataclass
@@ -69,23 +61,22 @@ class Browsing:
 
 @pytest.fixture(scope="module")
 def visited(
-    live_airflow: LiveAirflow, night: str, tmp_path_factory: pytest.TempPathFactory
+    live_airflow: LiveAirflow, night: str, browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Browsing]:
     """A browser that signs in as a person does; dbt docs are written."""
     settings, url = live_airflow.settings, live_airflow.client.url
     build_docs(settings)
     folder = Path(os.environ.get("CHURN_SCREENSHOTS_DIR") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_context(viewport={"width": 1366, "height": 900}).new_page()
-        page.set_default_timeout(SECONDS)
-        expect.set_options(timeout=SECONDS)
-        browsing = Browsing(url, page, folder)
-        sign_in(page, url, settings)
-        browsing.watch(page)
-        yield browsing
-        browser.close()
+    context = browser.new_context(viewport={"width": 1366, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(SECONDS)
+    expect.set_options(timeout=SECONDS)
+    browsing = Browsing(url, page, folder)
+    sign_in(page, url, settings)
+    browsing.watch(page)
+    yield browsing
+    context.close()
 
 
 def sign_in(page: Page, url: str, settings: Settings) -> None:

@@ -6,8 +6,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from nightly import (
-    build_until_features,
-    build_until_marts,
     cut_off_of,
     first_load,
     night,
@@ -100,6 +98,7 @@ def test_rerun_supersedes_and_shows_bi_the_same_rows_whatever_was_delivered_sinc
     assert read(published, "select distinct run_id from marts.fct_churn_score") == [(again.run_id,)]
 
 
+@pytest.mark.long
 def test_rerun_of_an_older_night_shows_bi_the_same_rows_whatever_landed_since(
     published: Settings, snapshots: dict[date, Path]
 ) -> None:
@@ -139,7 +138,9 @@ def test_run_time_columns_are_the_declared_ones(published: Settings) -> None:
 
 def test_failed_marts_gate_leaves_the_last_good_night(published: Settings) -> None:
     before = read(published, "select distinct run_id from marts.fct_churn_score")
-    run_id = build_until_marts(published, cut_off_of(SECOND_DAY))
+    run_id = open_run(published, "night", cut_off_of(SECOND_DAY)).run_id
+    score_night(published, run_id)
+    build_layer(published, run_id, "marts")
     with connect(published, Role.TRANSFORMER) as transformer:
         transformer.execute(
             "update marts.fct_churn_score set expected_revenue_loss_amount = value_at_risk_amount + 1"
@@ -185,9 +186,9 @@ def test_later_night_of_the_same_snapshot_changes_nothing(published: Settings) -
 
 
 def test_no_champion_at_the_cut_off_names_the_command(landed: Settings) -> None:
-    run_id = build_until_features(landed, cut_off_of(SECOND_DAY))
+    run = open_run(landed, "night", cut_off_of(SECOND_DAY))
     with pytest.raises(NoChampion, match="churn-ml model promote"):
-        score_night(landed, run_id)
+        score_night(landed, run.run_id)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 from clones import clone_warehouse, drop_warehouse
-from telco_nights import CUT_OFF, build, customer, deliver, rows, score, scored_night
+from telco_nights import CUT_OFF, build, customer, deliver, rows, score
 
 from churn_ml.errors import TransformationError
 from churn_ml.services import dbt
@@ -256,8 +256,11 @@ def test_next_process_reads_what_this_one_parsed(staged: tuple[Settings, Run]) -
 
 
 def test_ephemeral_models_serve_two_builds_of_one_parsing(staged: tuple[Settings, Run]) -> None:
-    settings, _ = staged
-    probabilities = {"a": 0.5, "b": 0.5}
-    runs = [scored_night(settings, probabilities, CUT_OFF + timedelta(hours=hours)) for hours in (0, 1)]
-    dated = rows(settings, "select run_id from marts.dim_scoring_run order by known_as_of")
+    settings, first = staged
+    build(settings, first, "features")
+    runs = [first, open_run(settings, "night", CUT_OFF)]
+    for run in runs:
+        score(settings, run, {"a": 0.5, "b": 0.5})
+        run_dbt(settings, ["run", "--select", "+dim_scoring_run,path:models/marts", "--quiet"], run.run_id)
+    dated = rows(settings, "select run_id from marts.dim_scoring_run order by scoring_run_key")
     assert dated == [(run.run_id,) for run in runs]

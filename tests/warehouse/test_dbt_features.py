@@ -158,8 +158,6 @@ def test_every_column_of_dbt_is_described(built: Settings) -> None:
     assert bare == []
 
 
-
-
 def test_training_and_night_may_interleave(settings: Settings) -> None:
     earlier = CUT_OFF - timedelta(days=1)
     deliver(settings, customer("a", tenure="1"), as_of_date=DAY - timedelta(days=1), known_at=earlier)

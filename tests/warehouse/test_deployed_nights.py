@@ -74,6 +74,7 @@ def test_a_model_deployed_while_a_night_is_published_makes_it_refuse(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_night_after_a_rollback_is_scored_by_the_former_champion(
     built: tuple[Settings, str, str, str],
 ) -> None:

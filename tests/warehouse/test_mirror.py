@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clones import clone_warehouse, drop_warehouse
 
 from churn_ml.models.mirror import MirrorSummary, mirror_aliases, mirror_version, sync_mirror
 from churn_ml.settings import Settings
@@ -22,17 +24,33 @@ CUT_OFF = datetime(2026, 11, 1, 2, tzinfo=UTC)
 CARD = '<html><figure id="reliability"><svg xmlns="x"><path/></svg><figcaption>é</figcaption></figure></html>'
 
 
+def with_home(settings: Settings, home: Path) -> Settings:
+    shutil.copytree(settings.home, home, ignore=shutil.ignore_patterns("postgres*", "dbt", "mlflow"))
+    return settings.model_copy(update={"home": home})
+
+
+@pytest.fixture(scope="module")
+def template(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Two registered versions, `telco-a` with a card, and MLflow's tables, which take it seconds to make."""
+    cloned = clone_warehouse(server)
+    sync_mirror(with_home(cloned, tmp_path_factory.mktemp("template") / "home"))
+    register_version(cloned, "telco-a", card=CARD)
+    register_version(cloned, "telco-b", log_loss=0.5)
+    with connect_admin(cloned) as admin:  # MLflow keeps its connections, and only what is idle is copied
+        admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+            [cloned.warehouse_database],
+        )
+    yield cloned
+    drop_warehouse(cloned)
+
+
 @pytest.fixture
-def registry(settings: Settings, tmp_path: Path) -> Settings:
-    """Two registered versions, `telco-a` with a card, and a home of the test's own."""
-    registered = settings.model_copy(update={"home": tmp_path / "home"})
-    registered.home.mkdir()
-    shutil.copytree(
-        settings.home, registered.home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("postgres*")
-    )
-    register_version(registered, "telco-a", card=CARD)
-    register_version(registered, "telco-b", log_loss=0.5)
-    return registered
+def registry(template: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """The same in a warehouse and a home of the test's own; MLflow shows nothing yet."""
+    cloned = clone_warehouse(template)
+    yield with_home(cloned, tmp_path / "home")
+    drop_warehouse(cloned)
 
 
 def register_version(

@@ -96,7 +96,7 @@ def prepare(settings: Settings, day: date, rate: str) -> Run:
     run = open_run(settings, "night", cut_off_after(day))
     land_inbox(settings, run.run_id)
     for layer in ("staging", "intermediate", "features"):
-        build_layer(settings, run.run_id, layer)  # type: ignore[arg-type]
+        build_layer(settings, run.run_id, layer, tested=layer == "features")  # type: ignore[arg-type]
     pay_in_euros(settings, rate)
     score(settings, run)
     return run

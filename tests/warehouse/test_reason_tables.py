@@ -180,19 +180,15 @@ def test_the_interval_of_a_probability_is_beside_it(explained: tuple[Settings, R
     assert found == [(0.4, 0.5, 0.6)]
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [("shoe_size__raises", "44", 90, 1.0), ("tenure_months__raises", "44", None, 1.0),
-     ("tenure_months__raises", None, None, 1.0), ("has_partner__raises", "maybe", None, 1.0)],
-    ids=["unknown code", "no percentile", "no value", "no flag"],
-)  # fmt: skip
-def test_a_reason_without_a_whole_sentence_stops_the_night(
-    explained: tuple[Settings, Run], reason: tuple[str, str | None, int | None, float]
-) -> None:
+def test_reasons_without_a_whole_sentence_stop_the_night(explained: tuple[Settings, Run]) -> None:
+    """Each of the four by itself: an unknown code, no percentile, no value, no flag."""
     settings, run = explained
     cloned = clone_warehouse(settings)
-    explain(cloned, run, "numbers", reasons(reason))
-    with pytest.raises(TransformationError, match="reasons_have_sentences"):
+    broken = [("shoe_size__raises", "44", 90, 1.0), ("tenure_months__raises", "44", None, 1.0),
+              ("monthly_charges_amount__raises", None, None, 1.0)]  # fmt: skip
+    explain(cloned, run, "numbers", reasons(*broken))
+    explain(cloned, run, "flags", reasons(("has_partner__raises", "maybe", None, 1.0)))
+    with pytest.raises(TransformationError, match=r"reasons_have_sentences .*Got 4 results"):
         build(cloned, run, "marts", tested=True)
     drop_warehouse(cloned)
 

@@ -12,6 +12,7 @@ from churn_ml.dashboard.matured import is_snapshot
 from churn_ml.dashboard.metrics import metric
 from churn_ml.dashboard.nights import Night
 from churn_ml.dashboard.survival import ALL, Stay, share_at, stays
+from churn_ml.dashboard.words import counted
 
 _NEWEST = {12: "12", 24: "24", 0: "all"}
 # More cells than these in a row cannot be read as numbers on a laptop.
@@ -83,7 +84,9 @@ def _show_survival(survival: pd.DataFrame, told: list[Stay], *, is_snapshot: boo
 
 def _row(survival: pd.DataFrame, stay: Stay) -> dict[str, str]:
     """Return what the table says of one contract."""
-    half = "not seen" if stay.half_after_months is None else f"{stay.half_after_months} months"
+    half = "not seen" if stay.last_month else "too few to say"
+    if stay.half_after_months is not None:
+        half = counted(stay.half_after_months, "month")
     told = {
         "Contract": stay.label,
         "Seen to leave": show_value(stay.ended_count, "integer"),
@@ -148,7 +151,7 @@ def _oldest(shown: pd.DataFrame) -> str:
     told = (
         f"Of the {show_value(last['customer_count'], 'integer')} customers who signed up in "
         f"{show_value(last['cohort_month'], 'month')}, {show_value(last['retained_share'], 'percent')} were "
-        f"still there {last['months_since_signup']} months later."
+        f"still there {counted(int(last['months_since_signup']), 'month')} later."
     )
     least = int(shown["customer_count"].min())
     if least < FEW_CUSTOMERS:

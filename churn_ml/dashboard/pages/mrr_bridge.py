@@ -12,7 +12,7 @@ from churn_ml.dashboard.formats import short_day, show_day
 from churn_ml.dashboard.layout import draw, finding, nothing, section, table, tile, tiles
 from churn_ml.dashboard.metrics import Metric, metric
 from churn_ml.dashboard.nights import Night
-from churn_ml.dashboard.words import last_two
+from churn_ml.dashboard.words import comparable, last_two
 
 _DAY = Field("as_of_date", "As-of date", "date")
 _ABOUT_A_MONTH = timedelta(days=28)
@@ -46,7 +46,10 @@ def show(night: Night) -> None:
 def _chosen_opening(nights: pd.DataFrame) -> date | None:
     """Return the night that the bridge opens with; None where there is no earlier one."""
     newest = nights["as_of_date"].iloc[-1]
-    earlier = [day for day in reversed(list(nights["as_of_date"])) if day < newest]
+    built_on = dict(zip(nights["as_of_date"], nights["previous_as_of_date"], strict=True))
+    earlier: list[date] = []
+    while not pd.isna(day := built_on.get(earlier[-1] if earlier else newest)):
+        earlier.append(day)
     if not earlier:
         return None
     month_ago = next((n for n, day in enumerate(earlier) if newest - day >= _ABOUT_A_MONTH), 0)
@@ -97,7 +100,9 @@ def _show_tiles(night: Night, nights: pd.DataFrame, moved: pd.Series) -> None:
     now, before = last_two(nights)
     span = "_28d" if pd.notna(now["gross_revenue_retention_28d_share"]) else ""
     against = short_day(night.previous_as_of_date) if night.previous_as_of_date else ""
-    base = now["retention_28d_from_date"] if span else moved["opening_date"]
+    base = now["retention_28d_from_date" if span else "previous_as_of_date"]
+    if span:
+        before = comparable(now, before)
     for place, kind in ((third, "gross"), (fourth, "net")):
         column = f"{kind}_revenue_retention{span}_share"
         tile(place, metric(f"{kind}_revenue_retention{span}"), now[column], before=before[column],
@@ -151,7 +156,8 @@ def _told(nights: pd.DataFrame, gross: Metric) -> str:
     share = nights[gross.column_name].iloc[-1]
     if pd.isna(share):
         return "What customers of 28 days before still pay is not known"
-    return f"Customers of 28 days before still pay {gross.show(share)} of what they paid"
+    since = show_day(nights["retention_28d_from_date"].iloc[-1])
+    return f"Customers of {since} still pay {gross.show(share)} of what they paid"
 
 
 def _show_retention(nights: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from churn_ml.dashboard.formats import show as show_value
 from churn_ml.dashboard.layout import draw, finding, nothing, section, table, tile, tiles
 from churn_ml.dashboard.metrics import Metric, metric
 from churn_ml.dashboard.nights import Night
-from churn_ml.dashboard.words import STATES, TIERS, against, counted, interval, last_two
+from churn_ml.dashboard.words import STATES, TIERS, against, comparable, counted, interval, last_two
 
 _ALL = "All tiers"
 _DAY = Field("as_of_date", "As-of date", "date")
@@ -48,6 +48,7 @@ def _show_finding(night: Night, now: pd.Series, before: pd.Series) -> None:
 
 def _show_tiles(night: Night, nights: pd.DataFrame, tiers: pd.DataFrame) -> None:
     now, before = last_two(nights)
+    before = comparable(now, before)
     high = tiers[tiers["risk_tier"] == "high"].set_index("as_of_date")["customer_count"]
     since = short_day(night.previous_as_of_date) if night.previous_as_of_date else ""
     first, second, third = tiles(3)
@@ -56,7 +57,7 @@ def _show_tiles(night: Night, nights: pd.DataFrame, tiers: pd.DataFrame) -> None
         (first, "active_customers", None),
         (second, "logo_churn_28d", _target_note(now)),
         (third, "mrr", _unvalued_note(now)),
-        (fourth, "gross_revenue_retention_28d", None),
+        (fourth, "gross_revenue_retention_28d", _retention_note(now)),
         (fifth, "night_expected_loss", interval(
             now["expected_revenue_loss_low_amount"], now["expected_revenue_loss_high_amount"], "currency",
             night.currency)),
@@ -78,6 +79,16 @@ def _target_note(now: pd.Series) -> str:
         return told
     distance = signed(100 * (churn - target), "points").lstrip("+\N{MINUS SIGN}")
     return f"{told}; {distance} {'above' if churn > target else 'below'}"
+
+
+def _retention_note(now: pd.Series) -> str | None:
+    """Say since when, since the newest night at least 28 days before may be older."""
+    since = now["retention_28d_from_date"]
+    return (
+        None
+        if pd.isna(since)
+        else f"{show_value(now['retention_28d_days'], 'days')}: since {show_day(since)}"
+    )
 
 
 def _unvalued_note(now: pd.Series) -> str | None:

@@ -48,7 +48,7 @@ def _finding(contracts: pd.DataFrame, currency: str) -> str:
     by, what = ("expected_revenue_loss_amount", "of the expected loss")
     if losses.isna().all() or losses.sum() == 0:
         by, what = ("expected_churned_count", "of those expected to leave")
-    worst = contracts.sort_values(by).iloc[-1]
+    worst = contracts.sort_values(by, na_position="first").iloc[-1]
     share = worst[by] / contracts[by].sum()
     contract = in_sentence(worst["customer_group"]).capitalize()
     told = f"{contract} contracts make {show_value(share, 'percent')} {what}"

@@ -67,6 +67,8 @@ def _finding(summary: pd.Series, currency: str) -> str:
     earning = _money(summary["to_treat_profit_amount"], currency)
     if to_treat == count:
         return f"{count:,} {people} worth a call tonight, expected to earn {earning}"
+    if not to_treat:
+        return f"{count:,} {people} worth a call; tonight's budget reaches nobody"
     return f"{count:,} {people} worth a call; tonight's budget reaches {to_treat:,}, to earn {earning}"
 
 
@@ -111,6 +113,9 @@ def _why_short(summary: pd.Series) -> str:
     """Say where everyone else is."""
     others = int(summary["active_count"]) - int(summary["queue_count"])
     reasons = ["are not expected to repay a call"]
+    unscored = int(summary["active_count"]) - int(summary["scored_count"])
+    if unscored:
+        reasons.append(f"have no score ({unscored:,})")
     if summary["resting_count"]:
         reasons.append(f"rest after an earlier campaign ({int(summary['resting_count']):,})")
     if summary["held_out_count"]:

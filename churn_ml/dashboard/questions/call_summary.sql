@@ -57,6 +57,11 @@ resting as (
         on
             earlier.as_of_date < night.as_of_date
             and earlier.cooldown_until_date > night.as_of_date
+    inner join marts.fct_churn_score as scores
+        on
+            night.scoring_run_key = scores.scoring_run_key
+            and earlier.customer_key = scores.customer_key
+    where scores.is_active
 
 ),
 

@@ -1,5 +1,6 @@
 -- Per month the newest scored night whose outcome was known by the chosen one: label
--- windows of the nights of one month overlap, so their losses do not add up.
+-- windows of the nights of one month overlap, so their losses do not add up. Losses
+-- told in another currency than that of the chosen one do not compare with them.
 with
 
 nights as (
@@ -18,7 +19,13 @@ nights as (
         expected_revenue_loss_high_amount,
         is_value_lost_within_interval
     from marts.model_performance
-    where as_of_date <= %(as_of_date)s
+    where
+        as_of_date <= %(as_of_date)s
+        and currency = (
+            select chosen.currency
+            from marts.churn_kpis_daily as chosen
+            where chosen.as_of_date = %(as_of_date)s
+        )
 
 )
 

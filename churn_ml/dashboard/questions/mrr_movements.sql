@@ -1,14 +1,20 @@
 -- MRR from the opening of the first night after %(since)s to the closing of the chosen
--- one. What no movement explains is what a night published anew has changed since.
-with
+-- one, by the nights that each was built on: a night that was made up for later is left
+-- out, or its movements would count twice. What no movement explains is what a night
+-- published anew has changed since.
+with recursive
 
 nights as (
 
     select *
     from marts.churn_kpis_daily
-    where
-        as_of_date > %(since)s
-        and as_of_date <= %(as_of_date)s
+    where as_of_date = %(as_of_date)s
+    union all
+    select former.*
+    from nights
+    inner join marts.churn_kpis_daily as former
+        on nights.previous_as_of_date = former.as_of_date
+    where former.as_of_date > %(since)s
 
 ),
 

@@ -50,6 +50,7 @@ final as (
         case aggregation
             when 'sum' then 'sum(' || operand || ')'
             when 'mean' then 'avg(' || operand || ')'
+            when 'count' then 'count(' || operand || ')'
             when 'least' then 'min(' || operand || ')'
             when 'greatest' then 'max(' || operand || ')'
             when 'ratio'
