@@ -47,6 +47,7 @@ TOGETHER = {
         "test_questions.py",
         "test_shell.py",
         "test_where_cohorts_trust.py",
+        "test_words_hold.py",
     },
     "live": {
         "test_airflow_night.py",

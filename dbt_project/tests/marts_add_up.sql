@@ -93,6 +93,23 @@ grouped as (
 
 ),
 
+{# Every reason counts once, in the tier of its customer. #}
+reasons as (
+
+    select count(*) as reason_count
+    from {{ ref('fct_churn_reason') }}
+    where run_id = {{ run_id() }}
+
+),
+
+reasons_by_tier as (
+
+    select coalesce(sum(customer_count), 0) as reason_count
+    from {{ ref('reason_by_tier_daily') }}
+    where run_id = {{ run_id() }}
+
+),
+
 kpis as (
 
     select
@@ -175,6 +192,8 @@ final as (
     cross join newest
     cross join daily
     cross join grouped
+    cross join reasons
+    cross join reasons_by_tier
     cross join intervals
     left join kpis
         on true
@@ -233,6 +252,7 @@ final as (
         or exists (select from groups)
         or exists (select from by_group)
         or grouped.scored_count <> facts.scored_count
+        or reasons.reason_count <> reasons_by_tier.reason_count
         or intervals.wrong_count > 0
 
 )

@@ -288,6 +288,10 @@ FAULTS = {
     ),
     "a group holds a customer of another": (
         "marts_add_up", f"update marts.risk_by_group_daily set customer_count = customer_count + 1 {OF_RUN}"),
+    "a reason is counted of nobody": (
+        "marts_add_up", "insert into marts.reason_by_tier_daily select run_id, scoring_run_key, as_of_date,"
+        " as_of_date_key, known_as_of, risk_tier_key, risk_tier, risk_tier_sort, 'a__raises', 'a', 'raises',"
+        f" true, 1, customer_count, 1 from marts.revenue_at_risk_daily {OF_RUN} limit 1"),
     "an unknown value is not counted": (
         "marts_add_up", "update marts.churn_kpis_daily set unvalued_customer_count = 1" f" {OF_RUN}"),
     "a rate is not the one applied": (
