@@ -1,10 +1,12 @@
 """Whole nights through every room, on a simulated delivery."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import psycopg
 import pytest
+from clones import clone_warehouse, drop_warehouse
 from nightly import (
     cut_off_of,
     first_load,
@@ -29,6 +31,14 @@ from churn_ml.warehouse.runs import open_run, read_run
 FIRST_DAY, SECOND_DAY = date(2026, 9, 30), date(2026, 10, 31)
 
 
+@pytest.fixture(scope="module")
+def shown(published_template: Settings) -> Iterator[Settings]:
+    """A warehouse with one published night, for tests that leave it as it is."""
+    cloned = clone_warehouse(published_template)
+    yield cloned
+    drop_warehouse(cloned)
+
+
 def test_bi_sees_the_night_only_once_it_is_audited_and_published(built: tuple[Settings, str]) -> None:
     settings, run_id = built
     assert read(settings, "select count(*) from marts.customer_churn_current") == [(0,)]
@@ -39,9 +49,9 @@ def test_bi_sees_the_night_only_once_it_is_audited_and_published(built: tuple[Se
     assert read(settings, "select distinct run_id from marts.customer_churn_current") == [(run_id,)]
 
 
-def test_every_eligible_customer_is_scored_exactly_once(published: Settings) -> None:
+def test_every_eligible_customer_is_scored_exactly_once(shown: Settings) -> None:
     [(eligible, scored, doubled)] = read(
-        published,
+        shown,
         "select count(*) filter (where is_eligible), count(churn_probability),"
         " count(*) - count(distinct customer_id) from marts.fct_churn_score",
     )
@@ -49,18 +59,18 @@ def test_every_eligible_customer_is_scored_exactly_once(published: Settings) -> 
     assert doubled == 0
 
 
-def test_everyone_else_has_a_reason(published: Settings) -> None:
+def test_everyone_else_has_a_reason(shown: Settings) -> None:
     [(silent,)] = read(
-        published,
+        shown,
         "select count(*) from marts.fct_churn_score"
         " where (churn_probability is null) <> (exclusion_reason is not null)",
     )
     assert silent == 0
 
 
-def test_expected_revenue_loss_is_the_same_in_every_mart(published: Settings) -> None:
+def test_expected_revenue_loss_is_the_same_in_every_mart(shown: Settings) -> None:
     sums = [
-        read(published, f"select sum(expected_revenue_loss_amount) from marts.{mart}")
+        read(shown, f"select sum(expected_revenue_loss_amount) from marts.{mart}")
         for mart in ("fct_churn_score", "customer_churn_current", "revenue_at_risk_daily")
     ]
     assert sums[0] == sums[1] == sums[2]
@@ -127,9 +137,9 @@ def test_fingerprint_notices_a_changed_row(published: Settings) -> None:
     assert [mart for mart in before if before[mart] != after[mart]] == ["fct_churn_score"]
 
 
-def test_run_time_columns_are_the_declared_ones(published: Settings) -> None:
+def test_run_time_columns_are_the_declared_ones(shown: Settings) -> None:
     found = read(
-        published,
+        shown,
         "select distinct column_name from information_schema.columns"
         " where table_schema = 'marts' and (column_name like '%scored%at' or column_name = 'built_at')",
     )
@@ -203,16 +213,16 @@ def test_no_champion_at_the_cut_off_names_the_command(landed: Settings) -> None:
         "select ops.publish_run('a', 'b')",
     ],
 )
-def test_bi_reader_can_do_nothing_but_read_marts(published: Settings, statement: str) -> None:
-    with connect(published, Role.READER) as reader:
+def test_bi_reader_can_do_nothing_but_read_marts(shown: Settings, statement: str) -> None:
+    with connect(shown, Role.READER) as reader:
         reader.execute("set transaction read write")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute(statement)
 
 
-def test_training_customers_are_scored_out_of_fold(published: Settings) -> None:
+def test_training_customers_are_scored_out_of_fold(shown: Settings) -> None:
     [(in_training, out_of_fold)] = read(
-        published,
+        shown,
         "select count(*) filter (where t.customer_id is not null), count(*) filter (where s.is_out_of_fold)"
         " from scores.customer_scores as s left join ml.training_customers as t"
         " using (model_version, customer_id)",
@@ -221,9 +231,9 @@ def test_training_customers_are_scored_out_of_fold(published: Settings) -> None:
     assert in_training == out_of_fold > 0
 
 
-def test_second_snapshot_holds_customers_that_the_model_never_met(published: Settings) -> None:
+def test_second_snapshot_holds_customers_that_the_model_never_met(shown: Settings) -> None:
     [(strangers,)] = read(
-        published, "select count(*) from scores.customer_scores where not is_out_of_fold", Role.SCORER
+        shown, "select count(*) from scores.customer_scores where not is_out_of_fold", Role.SCORER
     )
     assert int(str(strangers)) > 0
 
