@@ -9,8 +9,8 @@ TOKEN = re.compile(
     r"""|(?P<word>[A-Za-z]\w*)|(?P<mark>[()=,*+])"""
 )
 FUNCTIONS = {
-    "AVERAGE", "CALCULATE", "COUNTROWS", "DIVIDE", "FALSE", "HASONEVALUE", "IF", "ISBLANK", "ISEMPTY",
-    "KEEPFILTERS", "MAX", "MAXX", "MIN", "SUM", "SUMX", "TOPN", "TRUE", "USERELATIONSHIP",
+    "AVERAGE", "CALCULATE", "COUNT", "COUNTROWS", "DIVIDE", "FALSE", "HASONEVALUE", "IF", "ISBLANK",
+    "ISEMPTY", "KEEPFILTERS", "MAX", "MAXX", "MIN", "SUM", "SUMX", "TOPN", "TRUE", "USERELATIONSHIP",
 }  # fmt: skip
 WORDS = {"VAR", "RETURN", "NOT", "DESC"}
 

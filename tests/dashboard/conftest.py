@@ -1,11 +1,8 @@
 """The dashboard over two published nights of the little world: one server and one browser per session."""
 
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +11,9 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "warehouse"))
 
 from app_pages import open_page
+from dashboard_server import serve
 from streamlit.testing.v1 import AppTest
 
-from churn_ml.services.dashboard import answers, dashboard_command, dashboard_environment
-from churn_ml.services.postgres import free_port
 from churn_ml.settings import Settings
 from churn_ml.warehouse.connection import Role, connect
 
@@ -53,29 +49,6 @@ def app(monkeypatch: pytest.MonkeyPatch, shown: Settings) -> Callable[..., AppTe
         return open_page(monkeypatch, settings, page)
 
     return run
-
-
-@contextmanager
-def serve(settings: Settings, folder: Path) -> Iterator[str]:
-    """Serve the dashboard of `settings` as `churn-ml dashboard` does, and yield its address."""
-    port = free_port()
-    address, log = f"http://127.0.0.1:{port}", folder / "dashboard.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            dashboard_command(settings, port), env=dict(dashboard_environment(settings)), stdout=out,
-            stderr=subprocess.STDOUT, cwd=folder,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 90
-        while not answers(address):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield address
-        assert "Traceback" not in log.read_text(), log.read_text()
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="session")

@@ -380,7 +380,7 @@ def keep(visit: "Visit", name: str, screenshots: Path) -> None:
 def test_link_and_file_work_in_a_browser(
     queued: Settings, browser: "Browser", tmp_path: Path, screenshots: Path
 ) -> None:
-    from conftest import serve
+    from dashboard_server import serve
     from page_visits import LAPTOP, Visit
 
     context = browser.new_context(viewport={"width": LAPTOP[0], "height": LAPTOP[1]})
