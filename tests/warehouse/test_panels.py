@@ -142,7 +142,9 @@ def test_rows_that_landed_late_but_count_as_known_build_the_night_again(
     [
         pytest.param("landed_at = landed_at - interval '1 day'", id="its landing began before the run"),
         pytest.param(
-            "file_format = 'table', known_at = '2026-12-01'", id="a table, its rows known when they happened"
+            "file_format = 'table', known_at = '2026-12-01'",
+            id="a table, its rows known when they happened",
+            marks=pytest.mark.long,
         ),
     ],
 )

@@ -54,6 +54,7 @@ ALL: tuple[Layer, ...] = (*STAGED, "features")
 BROKEN = "intermediate.int_subscriptions__subscriptions_dated"
 
 
+@pytest.mark.long
 def test_resumed_night_does_not_rely_on_rows_that_another_run_dropped(history: Settings) -> None:
     build(history, CUT_OFF + timedelta(hours=2), "training", STAGED)
     refused = f"constraint refused check (known_as_of <> '{CUT_OFF}') not valid"
