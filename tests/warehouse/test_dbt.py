@@ -230,6 +230,7 @@ def test_pass_through_reports_a_failure(unused: Settings) -> None:
         run_dbt(unused, ["run", "--select", "nothing_of_the_kind", "--warn-error"])
 
 
+@pytest.mark.long
 def test_project_is_parsed_once_for_all_runs_and_again_when_a_file_changes(
     staged: tuple[Settings, Run], tmp_path: Path
 ) -> None:
@@ -244,6 +245,7 @@ def test_project_is_parsed_once_for_all_runs_and_again_when_a_file_changes(
     assert _parse.cache_info().misses == parsed + 1
 
 
+@pytest.mark.long
 def test_next_process_reads_what_this_one_parsed(staged: tuple[Settings, Run]) -> None:
     settings, run = staged
     _parse.cache_clear()
