@@ -241,3 +241,18 @@ def _rows(auditor: Connection, statement: LiteralString, *parameters: Any) -> li
 
 def _first(rows: list[Row]) -> Row | None:
     return rows[0] if rows else None
+
+
+def comparable_kpis(kpis: Row, before: Row) -> Row:
+    """Leave out what does not compare: amounts in another currency, and retention over other days."""
+    dropped: tuple[str, ...] = ()
+    if before.get("currency") != kpis.get("currency"):
+        dropped += ("_amount",)
+    if _retention_days(before) != _retention_days(kpis):
+        dropped += ("_revenue_retention_28d_share",)
+    return {name: value for name, value in before.items() if not name.endswith(dropped)}
+
+
+def _retention_days(kpis: Row) -> int | None:
+    since = kpis.get("retention_28d_from_date")
+    return (kpis["as_of_date"] - since).days if since else None

@@ -17,7 +17,7 @@ from churn_ml.dashboard.formats import (
     signed,
 )
 from churn_ml.dashboard.report_charts import Step, bridge, shares
-from churn_ml.dashboard.report_facts import ReportFacts, Row
+from churn_ml.dashboard.report_facts import ReportFacts, Row, comparable_kpis
 
 # The movements of MRR as their columns name them, and what there is room for under a bar.
 _MOVEMENTS = {
@@ -74,7 +74,7 @@ def outcome_of(check: Row) -> str:
 def tiles_of(facts: ReportFacts) -> list[Tile]:
     """Return the summary's figures; those that the marts do not hold say so."""
     kpis = facts.kpis or {}
-    before = _comparable(kpis, (facts.previous or {}).get("kpis") or {})
+    before = comparable_kpis(kpis, (facts.previous or {}).get("kpis") or {})
     currency = kpis.get("currency", "")
 
     def tile(metric: str, column: str, below: str = "") -> Tile | None:
@@ -91,21 +91,6 @@ def tiles_of(facts: ReportFacts) -> list[Tile]:
         tile("gross_revenue_retention_28d", "gross_revenue_retention_28d_share", _since(kpis)),
     ]
     return [tile for tile in tiles if tile is not None]
-
-
-def _comparable(kpis: Row, before: Row) -> Row:
-    """Leave out what does not compare: amounts in another currency, and retention over other days."""
-    dropped: tuple[str, ...] = ()
-    if before.get("currency") != kpis.get("currency"):
-        dropped += ("_amount",)
-    if _retention_days(before) != _retention_days(kpis):
-        dropped += ("_revenue_retention_28d_share",)
-    return {name: value for name, value in before.items() if not name.endswith(dropped)}
-
-
-def _retention_days(kpis: Row) -> int | None:
-    since = kpis.get("retention_28d_from_date")
-    return (kpis["as_of_date"] - since).days if since else None
 
 
 def _tile(

@@ -16,7 +16,7 @@ from churn_ml.dashboard.pages.mrr_bridge import _told
 from churn_ml.dashboard.pages.where_it_hurts import _finding as contract_finding
 from churn_ml.dashboard.pages.who_to_call_first import _finding as queue_finding
 from churn_ml.dashboard.pages.who_to_call_first import _why_short
-from churn_ml.dashboard.report_words import _comparable
+from churn_ml.dashboard.report_facts import comparable_kpis
 from churn_ml.dashboard.survival import stays
 from churn_ml.dashboard.words import comparable
 from churn_ml.settings import Settings
@@ -71,9 +71,9 @@ def test_retention_over_other_days_is_not_compared() -> None:
 def test_report_leaves_out_what_does_not_compare() -> None:
     now = {"currency": "EUR", "as_of_date": NEWEST, "retention_28d_from_date": OLDER}
     amounts = {"mrr_closing_amount": 1, "gross_revenue_retention_28d_share": 0.9, "customer_closing_count": 5}
-    assert _comparable(now, now | amounts) == now | amounts
+    assert comparable_kpis(now, now | amounts) == now | amounts
     before = now | amounts | {"currency": "USD", "as_of_date": date(2026, 12, 1)}
-    kept = _comparable(now, before)
+    kept = comparable_kpis(now, before)
     assert "customer_closing_count" in kept
     assert not {"mrr_closing_amount", "gross_revenue_retention_28d_share"} & set(kept)
 
